@@ -1,0 +1,1 @@
+"""Which ops share a kernel: Graph -> list of kernels and steps."""

@@ -1,0 +1,184 @@
+"""The scheduled kernel: a loop nest over typed scalar instructions, and nothing about any target.
+
+A kernel loops over `outer` axes (the first of them is shared out among threads) and, inside them, runs its stages one
+after the other.  A stage loops over its own inner axes, computes, stores, and may reduce over those inner axes; what it
+reduced is a scalar that the later stages see.  Softmax over rows is one kernel of one outer axis and three stages.
+
+An instruction is placed at the depth of the deepest loop that it depends on, so a value that varies only with the
+outer axis is computed once a row.
+
+Three forms, told apart by `Kernel.form`:
+
+* `map`: at least one outer axis; parallel over the first outer axis.
+* `reduce_all`: no outer axis, the first stage reduces over all its axes; parallel over fixed chunks of `CHUNK`
+  elements of the stage's first axis (so the result does not depend on the number of threads), partial results in the
+  operand of role `partial`, combined in order; later stages have no axes (the epilogue).
+* `reduce_columns`: the stages' reductions run over `Stage.axes`, which vary slower in memory than the kept axes; the
+  kept trailing axes are the last of `outer`, and accumulators are kept for a tile of the last outer axis at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+CHUNK = 1 << 16
+"""Elements of the reduced axis that one unit of a `reduce_all` kernel covers."""
+
+TILE = 512
+"""Columns that one unit of a `reduce_columns` kernel covers when it has a single outer axis."""
+
+
+@dataclass(frozen=True)
+class Integer:
+    """A run-time integer parameter: slot in `Kernel.integers`."""
+
+    slot: int
+
+
+@dataclass(frozen=True)
+class Index:
+    """Where to look along one dimension of an operand: `start + step * axis` (`axis` None: just `start`).
+
+    `start` is a literal, or a run-time integer; it is never negative after evaluation, `step` may be.
+    """
+
+    axis: int | None
+    step: int = 1
+    start: int | Integer = 0
+
+
+@dataclass(frozen=True)
+class Operand:
+    """An array that the kernel reads or writes.
+
+    `unit` says for each dimension whether its stride is known to be the item size (a fact the vectorizer needs).
+    Roles: `in`, `out`, `inout`; `partial` is the (chunks,) float64 work array of a `reduce_all` kernel, see lower;
+    `scratch` is a row that the kernel allocates for itself (a thread), its shape the extents of `scratch_axes`.
+    """
+
+    dtype: str
+    rank: int
+    unit: tuple[bool, ...]
+    role: str = "in"
+    scratch_axes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Load:
+    """Read an element."""
+
+    operand: int
+    indices: tuple[Index, ...]
+
+
+@dataclass(frozen=True)
+class Gather:
+    """Read an element at computed positions: `indices[d]` is an instruction number (int64) or a plain Index.
+
+    Computed positions count from the end when negative; one out of bounds makes the kernel return an error.
+    """
+
+    operand: int
+    indices: tuple[int | Index, ...]
+
+
+@dataclass(frozen=True)
+class Store:
+    """Write an element; has no value."""
+
+    operand: int
+    indices: tuple[Index, ...]
+    value: int
+
+
+@dataclass(frozen=True)
+class Apply:
+    """An elementwise op of the table on earlier instructions; arguments already have the op's loop dtype."""
+
+    op: str
+    args: tuple[int, ...]
+    params: tuple[tuple[str, object], ...] = ()
+
+
+@dataclass(frozen=True)
+class Literal:
+    """A constant, as the bytes of one element of the instruction's dtype (so that -0.0, 0.0 and NaNs stay apart)."""
+
+    data: bytes
+
+
+@dataclass(frozen=True)
+class ScalarParameter:
+    """A run-time Python scalar: slot in `Kernel.scalars`."""
+
+    slot: int
+
+
+@dataclass(frozen=True)
+class Position:
+    """The value of a loop axis (int64)."""
+
+    axis: int
+
+
+@dataclass(frozen=True)
+class IntegerValue:
+    """A run-time integer parameter as an int64 value (a size that the program computes with)."""
+
+    slot: int
+
+
+@dataclass(frozen=True)
+class Reduce:
+    """Combine `value` over the axes of the stage it stands in, with the reduce op of the table named `op`."""
+
+    op: str
+    value: int
+
+
+Body = Load | Gather | Store | Apply | Literal | ScalarParameter | Position | IntegerValue | Reduce
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """A numbered, typed line of a kernel.  `dtype` is the value's ('' for a Store)."""
+
+    number: int
+    body: Body
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Instructions run inside loops over `axes` (in that order), themselves inside the kernel's outer loops."""
+
+    axes: tuple[int, ...]
+    instructions: tuple[Instruction, ...]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A fused loop nest, generic in every size.
+
+    Axes are numbered 0 .. axes-1, each with one run-time extent; two stages may loop over the same axis.
+    """
+
+    form: str
+    axes: int
+    outer: tuple[int, ...]
+    stages: tuple[Stage, ...]
+    operands: tuple[Operand, ...]
+    integers: int = 0
+    scalars: tuple[str, ...] = ()
+    fastmath: bool = False
+
+    @cached_property
+    def structure(self) -> str:
+        """A hash of everything that decides the machine code, but for target and versions."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:32]
+
+    @property
+    def instructions(self) -> tuple[Instruction, ...]:
+        return tuple(instruction for stage in self.stages for instruction in stage.instructions)
