@@ -1,19 +1,22 @@
 """The op table: one entry an op, and nothing about an op anywhere else.
 
-An entry is registered by the constructor of its kind (`elementwise`, `reduction`, ... in this package's modules) and
-found in `OPS` by name.  Everything else - the eager function, the tracer's handling of `np.NAME`, the emitters, the
-printed kernel, the docs and the property tests - is derived from the entry.
+An entry is registered by the constructor of its kind (`elementwise`, `reduction`, `library`, ... in this package) and
+found in `OPS` by name or in `SPELLINGS` by the NumPy or SciPy callable that means it.  Everything else - the eager
+function, the tracer's handling of `np.NAME` and of the operator, the emitters, the printed kernel, the docs and the
+property tests - is derived from the entry.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from tracejit.vecmath.language import Scalar
 
-KINDS = ("elementwise", "reduce", "view", "contract", "call", "control")
+KINDS = ("source", "elementwise", "reduce", "view", "update", "gather", "contract", "call", "control")
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,17 @@ class Op:
     kind: one of KINDS; passes and lowerings branch on it, never on a name.
     spellings: NumPy/SciPy callables that mean this op, as dotted names ("numpy.add", "scipy.special.erf").
     reference: the NumPy callable that the op agrees with, on arrays.
-    scalar: elementwise: the scalar definition, a function of `Scalar`s (and of the op's params by keyword).
+    scalar: elementwise: the scalar definition, a function of `Scalar`s (and of the op's params by keyword);
             reduce: the combining step `(accumulator, value) -> accumulator`.
-    result: elementwise: dtype rule, see `ops.dtypes`.
-    symbol: how the op prints in a kernel or graph: "{0} + {1}", or None for a call by name.
+    resolve: the NumPy ufunc whose dtype rule is the op's.
+    dtypes: kinds of loop dtype that `scalar` handles ("biuf"); for others NumPy is called.
+    symbol: how the op prints: "{0} + {1}"; None prints a call by name.
     cost: scalar instructions an element, roughly; what fusion and threading reckon with.
+    identity: reduce: the neutral element for a dtype.
+    compensated: reduce: a floating-point sum, whose rounding errors the lowering keeps small.
+    domain: the interval that random tests draw from.
+    ulp: the promised error against the exact result in units in the last place; 0 is bit-equal to NumPy.
+    doc: one line for the docs.
     """
 
     name: str
@@ -36,26 +45,75 @@ class Op:
     spellings: tuple[str, ...] = ()
     reference: Callable[..., Any] | None = None
     scalar: Callable[..., Scalar] | None = None
-    result: Callable[..., Any] | None = None
+    resolve: np.ufunc | None = None
+    dtypes: str = "biuf"
     symbol: str | None = None
     cost: int = 1
-    identity: Callable[[Any], Any] | None = None
+    identity: Callable[[np.dtype[Any]], Any] | None = None
     compensated: bool = False
     domain: tuple[float, float] = (-10.0, 10.0)
     ulp: float = 0.0
     doc: str = ""
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 OPS: dict[str, Op] = {}
 """The table itself: op name -> entry."""
 
+SPELLINGS: dict[str, Op] = {}
+"""Dotted name of a NumPy or SciPy callable -> the op that it means."""
+
 
 def register(op: Op) -> Op:
-    """Add an entry; a second of the same name is a mistake."""
+    """Add an entry; a second of the same name or spelling is a mistake."""
     if op.name in OPS:
         raise ValueError(f"op {op.name!r} is defined twice")
     if op.kind not in KINDS:
         raise ValueError(f"op {op.name!r}: kind {op.kind!r} is not one of {KINDS}")
     OPS[op.name] = op
+    for spelling in op.spellings:
+        if spelling in SPELLINGS:
+            raise ValueError(f"{spelling} is spelt by {op.name!r} and by {SPELLINGS[spelling].name!r}")
+        SPELLINGS[spelling] = op
     return op
+
+
+def elementwise(
+    name: str,
+    scalar: Callable[..., Scalar],
+    doc: str,
+    *,
+    spellings: tuple[str, ...] | None = None,
+    reference: Callable[..., Any] | None = None,
+    resolve: np.ufunc | None = None,
+    dtypes: str = "biuf",
+    symbol: str | None = None,
+    cost: int = 1,
+    domain: tuple[float, float] = (-10.0, 10.0),
+    ulp: float = 0.0,
+) -> Op:
+    """Register an elementwise op; unless told otherwise it is the NumPy ufunc of its own name."""
+    ufunc = getattr(np, name, None)
+    if spellings is None:
+        spellings = (f"numpy.{name}",)
+    if reference is None:
+        reference = ufunc
+    if resolve is None:
+        if not isinstance(ufunc, np.ufunc):
+            raise ValueError(f"op {name!r}: no ufunc of that name to take the dtype rule from; pass resolve=")
+        resolve = ufunc
+    return register(
+        Op(
+            name=name,
+            kind="elementwise",
+            spellings=spellings,
+            reference=reference,
+            scalar=scalar,
+            resolve=resolve,
+            dtypes=dtypes,
+            symbol=symbol,
+            cost=cost,
+            domain=domain,
+            ulp=ulp,
+            doc=doc,
+        )
+    )

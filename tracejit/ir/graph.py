@@ -1,0 +1,112 @@
+"""A graph: the outputs of one traced segment and all that they need, and how it prints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from tracejit.ir.node import Builder, Node
+from tracejit.ops.table import OPS
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Typed SSA in dependency order.
+
+    inputs: the array inputs, by argument position (some may be unused).
+    outputs: the values that leave the graph.
+    """
+
+    inputs: tuple[Node, ...]
+    outputs: tuple[Node, ...]
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """Every node that an output needs, inputs before users, in the order of first use."""
+        order: list[Node] = []
+        seen: set[int] = set()
+        for output in self.outputs:
+            stack: list[tuple[Node, bool]] = [(output, False)]
+            while stack:
+                node, expanded = stack.pop()
+                if expanded:
+                    order.append(node)
+                elif id(node) not in seen:
+                    seen.add(id(node))
+                    stack.append((node, True))
+                    stack.extend((source, False) for source in reversed(node.inputs))
+        # A node can be pushed for expansion once only, so `order` has no duplicates.
+        return tuple(order)
+
+    @cached_property
+    def names(self) -> dict[int, str]:
+        """Printed name of each node by identity."""
+        named = {id(node): f"x{position}" for position, node in enumerate(self.inputs)}
+        count = 0
+        for node in self.nodes:
+            if id(node) not in named:
+                if node.kind == "source" and node.op in ("constant", "scalar") and not node.shape:
+                    named[id(node)] = _inline(node)
+                else:
+                    named[id(node)] = f"v{count}"
+                    count += 1
+        return named
+
+    def uses(self) -> dict[int, list[Node]]:
+        """The nodes that read each node, by identity of the node read."""
+        readers: dict[int, list[Node]] = {id(node): [] for node in self.nodes}
+        for node in self.nodes:
+            for source in node.inputs:
+                readers[id(source)].append(node)
+        return readers
+
+    def __str__(self) -> str:
+        names = self.names
+        arguments = ", ".join(f"{names[id(node)]}: {node.type}" for node in self.inputs)
+        lines = [f"graph({arguments}):"]
+        for node in self.nodes:
+            if node.op == "input" or names[id(node)] == _inline(node):
+                continue
+            text = f"    {names[id(node)]}: {node.type} = {expression(node, [names[id(s)] for s in node.inputs])}"
+            lines.append(f"{text:<72}  # {node.line}" if node.line else text)
+        lines.append(f"    return {', '.join(names[id(node)] for node in self.outputs)}")
+        return "\n".join(lines)
+
+    def rewritten(self, rule: Callable[[Builder, Node, tuple[Node, ...]], Node]) -> Graph:
+        """Every node rebuilt, inputs first, by `rule(builder, node, rebuilt inputs)`; inputs of the graph stay."""
+        builder = Builder()
+        done: dict[int, Node] = {id(node): node for node in self.inputs}
+        for node in self.nodes:
+            if id(node) not in done:
+                done[id(node)] = rule(builder, node, tuple(done[id(source)] for source in node.inputs))
+        return Graph(self.inputs, tuple(done[id(node)] for node in self.outputs))
+
+
+def literal(node: Node) -> Any:
+    """The value of a `constant` node as a NumPy array."""
+    return np.frombuffer(node["data"], node.dtype).reshape(node.shape)
+
+
+def _inline(node: Node) -> str:
+    if node.op == "constant" and not node.shape:
+        return str(literal(node)[()])
+    return str(node["expression"]) if node.op == "scalar" else ""
+
+
+def expression(node: Node, operands: list[str]) -> str:
+    """The right-hand side of a printed node."""
+    op = OPS[node.op]
+    if node.op == "view":
+        return f"{operands[0]}[{', '.join(map(str, node['indices']))}]"
+    if node.op == "update":
+        return f"update({operands[0]}, [{', '.join(map(str, node['indices']))}] = {operands[1]})"
+    if node.op == "call":
+        return node["call"].text(operands)  # type: ignore[no-any-return]
+    if op.symbol is not None and op.kind == "elementwise":
+        return op.symbol.format(*operands, **dict(node.params))
+    shown = [f"{key}={value}" for key, value in node.params if key not in ("data", "position")]
+    return f"{node.op}({', '.join(operands + shown)})"

@@ -1,0 +1,132 @@
+"""Typed SSA nodes: immutable, and interned by the `Builder` that makes them, so equal expressions are one object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from tracejit.ir.size import Dimension
+from tracejit.ops.table import OPS
+
+Shape: TypeAlias = tuple[Dimension, ...]
+
+
+@dataclass(frozen=True)
+class ArrayType:
+    """dtype and symbolic shape; `weak` marks a Python number, which takes the dtype of what it meets (NEP 50)."""
+
+    dtype: np.dtype[Any]
+    shape: Shape
+    weak: bool = False
+
+    def __str__(self) -> str:
+        name = {"bool": "bool"}.get(self.dtype.name) or f"{self.dtype.kind}{self.dtype.itemsize * 8}"
+        shape = f"[{', '.join(str(dimension) for dimension in self.shape)}]" if self.shape else ""
+        return f"{name}{shape}{'~' if self.weak else ''}"
+
+
+@dataclass(frozen=True)
+class Index:
+    """One dimension of an affine view's source: `start + step * (the view's axis)`; axis None is one fixed place."""
+
+    axis: int | None
+    step: int = 1
+    start: Dimension = 0
+
+    def __str__(self) -> str:
+        if self.axis is None:
+            return str(self.start)
+        name = "ijklmnpqrst"[self.axis] if self.axis < 11 else f"i{self.axis}"
+        scaled = name if self.step == 1 else f"-{name}" if self.step == -1 else f"{self.step}*{name}"
+        return scaled if self.start == 0 else f"{self.start} + {scaled}" if self.step > 0 else f"{self.start} - {scaled[1:]}"
+
+
+Indices: TypeAlias = tuple[Index, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One op applied to inputs.  `line` is the user's file and line; it does not take part in interning."""
+
+    op: str
+    inputs: tuple[Node, ...]
+    params: tuple[tuple[str, Any], ...]
+    type: ArrayType
+    line: str = ""
+
+    @property
+    def kind(self) -> str:
+        return OPS[self.op].kind
+
+    @property
+    def shape(self) -> Shape:
+        return self.type.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.type.dtype
+
+    def __getitem__(self, name: str) -> Any:
+        for key, value in self.params:
+            if key == name:
+                return value
+        raise KeyError(f"{self.op} has no parameter {name!r}")
+
+    def __repr__(self) -> str:
+        return f"<{self.op}: {self.type}>"
+
+
+class Builder:
+    """Makes nodes, each expression once.  Calls are never interned: two calls are two calls."""
+
+    def __init__(self) -> None:
+        self._interned: dict[tuple[Any, ...], Node] = {}
+
+    def node(self, op: str, inputs: tuple[Node, ...], params: Mapping[str, Any], type: ArrayType, line: str = "") -> Node:
+        items = tuple(sorted(params.items()))
+        if OPS[op].kind == "call" or op == "empty":
+            return Node(op, inputs, items, type, line)
+        key = (op, tuple(map(id, inputs)), items, type)
+        found = self._interned.get(key)
+        if found is None:
+            found = self._interned[key] = Node(op, inputs, items, type, line)
+        return found
+
+    def rebuilt(self, node: Node, inputs: tuple[Node, ...]) -> Node:
+        """`node` on other inputs, the rest unchanged."""
+        return self.node(node.op, inputs, dict(node.params), node.type, node.line)
+
+    def constant(self, value: Any, dtype: Any = None) -> Node:
+        array = np.ascontiguousarray(value, dtype=dtype) if np.ndim(value) else np.asarray(value, dtype=dtype)
+        return self.node("constant", (), {"data": array.tobytes()}, ArrayType(array.dtype, array.shape))
+
+    def view(self, source: Node, indices: Indices, shape: Shape, line: str = "") -> Node:
+        """The affine view of `source`; the source itself where the view changes nothing."""
+        if is_identity(indices, shape, source.shape):
+            return source
+        return self.node("view", (source,), {"indices": indices}, ArrayType(source.dtype, shape), line)
+
+    def cast(self, source: Node, dtype: np.dtype[Any], line: str = "") -> Node:
+        if source.dtype == dtype and not source.type.weak:
+            return source
+        return self.node("cast", (source,), {"dtype": dtype.name}, ArrayType(dtype, source.shape), line)
+
+
+def is_identity(indices: Indices, shape: Shape, source_shape: Shape) -> bool:
+    return shape == source_shape and all(
+        index == Index(axis) or (index == Index(None) and dimension == 1)
+        for axis, (index, dimension) in enumerate(zip(indices, source_shape, strict=True))
+    )
+
+
+def identity_indices(shape: Shape) -> Indices:
+    return tuple(Index(axis) if dimension != 1 else Index(None) for axis, dimension in enumerate(shape))
+
+
+def broadcast_indices(shape: Shape, target: Shape) -> Indices:
+    """The view that broadcasts `shape` (of equal or lower rank) to `target`."""
+    shift = len(target) - len(shape)
+    return tuple(Index(None) if dimension == 1 else Index(axis + shift) for axis, dimension in enumerate(shape))
