@@ -1,0 +1,103 @@
+"""How a compiled kernel is called: the stated order of its parameters, its units of work, its partial results.
+
+Every kernel becomes `i64 tj_kernel_<structure>(i64* p, i64 begin, i64 end)`; a `reduce_all` kernel has
+`i64 tj_final_<structure>(i64* p)` besides.  `p` holds 8-byte words:
+
+1. for each operand in order, scratch operands excepted: the data address, then its byte strides, then - if the
+   operand is read by a Gather - its sizes;
+2. the extent of each axis;
+3. the integers;
+4. the scalars, each as the bits of an int64, of a float64, or of a bool as 0 or 1, by the kind of its dtype.
+
+They return 0, or an error: `OUT_OF_MEMORY`, or 1 + the number of a Gather instruction that went out of bounds.
+
+[begin, end) counts *units*, which are independent of each other: see `units`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tracejit.ops.table import OPS
+from tracejit.schedule.kernel import CHUNK, TILE, Gather, Kernel, Reduce
+
+OUT_OF_MEMORY = -1
+"""What a kernel returns when its scratch rows cannot be allocated."""
+
+ENTRY = "tj_entry_"
+MAIN = "tj_kernel_"
+FINAL = "tj_final_"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the words of `p` are: for each operand the slot of its data and, where passed, of its first size."""
+
+    data: tuple[int | None, ...]
+    sizes: tuple[int | None, ...]
+    extents: int
+    integers: int
+    scalars: int
+    words: int
+
+
+def layout(kernel: Kernel) -> Layout:
+    """The slots of a kernel's parameter words."""
+    gathered = {i.body.operand for i in kernel.instructions if isinstance(i.body, Gather)}
+    data: list[int | None] = []
+    sizes: list[int | None] = []
+    slot = 0
+    for number, operand in enumerate(kernel.operands):
+        if operand.role == "scratch":
+            data.append(None)
+            sizes.append(None)
+            continue
+        data.append(slot)
+        slot += 1 + operand.rank
+        sizes.append(slot if number in gathered else None)
+        slot += operand.rank if number in gathered else 0
+    integers = slot + kernel.axes
+    scalars = integers + kernel.integers
+    return Layout(tuple(data), tuple(sizes), slot, integers, scalars, scalars + len(kernel.scalars))
+
+
+def has_final(kernel: Kernel) -> bool:
+    """Does the kernel have a second function, that combines partial results?"""
+    return kernel.form == "reduce_all"
+
+
+def units(kernel: Kernel, extents: Sequence[int]) -> int:
+    """Independent units of work of a kernel at the given extents; it never depends on the number of threads.
+
+    `map`: values of the first outer axis.  `reduce_all`: chunks of about `CHUNK` elements, whole steps of the first
+    stage's first axis.  `reduce_columns`: values of the first outer axis, or tiles of `TILE` of the only one.
+    """
+    if kernel.form == "reduce_all":
+        axes = kernel.stages[0].axes
+        if not axes:
+            return 1
+        inner = 1
+        for axis in axes[1:]:
+            inner *= extents[axis]
+        steps = max(1, CHUNK // max(1, inner))
+        return -(-extents[axes[0]] // steps)
+    if kernel.form == "reduce_columns" and len(kernel.outer) == 1:
+        return -(-extents[kernel.outer[0]] // TILE)
+    return extents[kernel.outer[0]]
+
+
+def accumulator_dtype(op: str, dtype: str) -> str:
+    """The dtype that a reduction by `op` of values of `dtype` accumulates in, and of its partial results."""
+    if dtype == "float16":
+        return "float64" if OPS[op].compensated else "float32"
+    return "float64" if dtype == "float32" and OPS[op].compensated else dtype
+
+
+def partial_dtypes(kernel: Kernel) -> tuple[str, ...]:
+    """The dtypes of a `reduce_all` kernel's partial operands: one for each Reduce of the first stage, in order."""
+    if kernel.form != "reduce_all":
+        return ()
+    dtypes = {i.number: i.dtype for i in kernel.instructions}
+    reduces = (i.body for i in kernel.stages[0].instructions if isinstance(i.body, Reduce))
+    return tuple(accumulator_dtype(body.op, dtypes[body.value]) for body in reduces)

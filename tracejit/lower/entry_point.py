@@ -1,0 +1,163 @@
+"""The door from Python into a kernel: a function with CPython's METH_FASTCALL signature.
+
+`entry(*operands, *extents, *integers, *scalars, begin, end, mode)` fills the parameter words from the arrays' fields,
+lets go of the GIL where that pays, and calls the kernel: `mode` 0 runs [begin, end), 1 the final function, 2 both.
+It returns None, or the error code as an int.  Arguments are not checked: the caller has done that.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+
+from tracejit.lower.abi import layout
+from tracejit.lower.llvm_types import DOUBLE, I8, I32, I64, POINTER, VOID, word
+from tracejit.schedule.kernel import Kernel
+
+DATA, DIMENSIONS, STRIDES = 16, 32, 40
+"""Offsets of the fields of PyArrayObject; NumPy's public ABI."""
+
+UNLOCK_ITERATIONS = 4096
+"""Below this product of the extents the GIL is kept."""
+
+SYMBOLS = (
+    "PyErr_Occurred",
+    "PyEval_RestoreThread",
+    "PyEval_SaveThread",
+    "PyFloat_AsDouble",
+    "PyLong_AsLongLong",
+    "PyLong_AsUnsignedLongLongMask",
+    "PyLong_FromLongLong",
+    "PyObject_IsTrue",
+    "Py_IncRef",
+    "_Py_NoneStruct",
+)
+"""What an entry needs of the interpreter; the loader provides the addresses."""
+
+_SIGNATURES: dict[str, tuple[Any, ...]] = {
+    "PyErr_Occurred": (POINTER,),
+    "PyEval_RestoreThread": (VOID, POINTER),
+    "PyEval_SaveThread": (POINTER,),
+    "PyFloat_AsDouble": (DOUBLE, POINTER),
+    "PyLong_AsLongLong": (I64, POINTER),
+    "PyLong_AsUnsignedLongLongMask": (I64, POINTER),
+    "PyLong_FromLongLong": (POINTER, I64),
+    "PyObject_IsTrue": (I32, POINTER),
+    "Py_IncRef": (VOID, POINTER),
+}
+
+
+class _EntryEmitter:
+    def __init__(self, kernel: Kernel, function: Any) -> None:
+        self.kernel = kernel
+        self.layout = layout(kernel)
+        self.function = function
+        self.builder = ir.IRBuilder(function.append_basic_block("entry"))
+        self.words = self.builder.alloca(I64, size=word(max(1, self.layout.words)))
+        self._taken = 0
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        """Call a function of the interpreter."""
+        module = self.function.module
+        result, *parameters = _SIGNATURES[name]
+        function = module.globals.get(name) or ir.Function(module, ir.FunctionType(result, parameters), name)
+        return self.builder.call(function, arguments)
+
+    def argument(self) -> Any:
+        """The next Python argument."""
+        pointer = self.builder.gep(self.function.args[1], [word(self._taken)], inbounds=True, source_etype=POINTER)
+        self._taken += 1
+        return self.builder.load(pointer, typ=POINTER)
+
+    def put(self, slot: int, value: Any) -> None:
+        """Set a parameter word."""
+        pointer = self.builder.gep(self.words, [word(slot)], inbounds=True, source_etype=I64)
+        self.builder.store(value, pointer)
+
+    def field(self, array: Any, offset: int, llvm_type: Any = POINTER) -> Any:
+        """A field of an object."""
+        pointer = self.builder.gep(array, [word(offset)], inbounds=True, source_etype=I8)
+        return self.builder.load(pointer, typ=llvm_type)
+
+    def operands(self) -> None:
+        """The arrays' data, strides and sizes."""
+        for operand, data, sizes in zip(self.kernel.operands, self.layout.data, self.layout.sizes, strict=True):
+            if data is None:
+                continue
+            array = self.argument()
+            self.put(data, self.field(array, DATA, I64))
+            if operand.rank:
+                strides = self.field(array, STRIDES)
+                for dimension in range(operand.rank):
+                    self.put(data + 1 + dimension, self.field(strides, 8 * dimension, I64))
+            if sizes is not None:
+                dimensions = self.field(array, DIMENSIONS)
+                for dimension in range(operand.rank):
+                    self.put(sizes + dimension, self.field(dimensions, 8 * dimension, I64))
+
+    def numbers(self) -> Any:
+        """Extents, integers and scalars; returns the product of the extents."""
+        product = word(1)
+        for axis in range(self.kernel.axes):
+            extent = self.call("PyLong_AsLongLong", self.argument())
+            self.put(self.layout.extents + axis, extent)
+            product = self.builder.mul(product, extent)
+        for slot in range(self.kernel.integers):
+            self.put(self.layout.integers + slot, self.call("PyLong_AsLongLong", self.argument()))
+        for slot, dtype in enumerate(self.kernel.scalars):
+            self.put(self.layout.scalars + slot, self.scalar(self.argument(), np.dtype(dtype).kind))
+        return product
+
+    def scalar(self, argument: Any, kind: str) -> Any:
+        """A Python number as the word that its kind of dtype asks for."""
+        if kind == "f":
+            return self.builder.bitcast(self.call("PyFloat_AsDouble", argument), I64)
+        if kind == "b":
+            return self.builder.sext(self.call("PyObject_IsTrue", argument), I64)
+        return self.call("PyLong_AsUnsignedLongLongMask" if kind == "u" else "PyLong_AsLongLong", argument)
+
+    def run(self, main: Any, final: Any, mode: Any, begin: Any, end: Any) -> Any:
+        """The native calls that `mode` asks for; returns their code."""
+        builder = self.builder
+        code = builder.alloca(I64)
+        builder.store(word(0), code)
+        with builder.if_then(builder.icmp_signed("!=", mode, word(1))):
+            builder.store(builder.call(main, [self.words, begin, end]), code)
+        if final is not None:
+            wanted = builder.icmp_signed("!=", mode, word(0))
+            fine = builder.icmp_signed("==", builder.load(code, typ=I64), word(0))
+            with builder.if_then(builder.and_(wanted, fine)):
+                builder.store(builder.call(final, [self.words]), code)
+        return builder.load(code, typ=I64)
+
+    def result(self, code: Any) -> None:
+        """Return None, or the code."""
+        builder, module = self.builder, self.function.module
+        with builder.if_then(builder.icmp_signed("!=", code, word(0)), likely=False):
+            builder.ret(self.call("PyLong_FromLongLong", code))
+        none = module.globals.get("_Py_NoneStruct") or ir.GlobalVariable(module, I8, "_Py_NoneStruct")
+        self.call("Py_IncRef", none)
+        builder.ret(none)
+
+
+def emit_entry(kernel: Kernel, function: Any, main: Any, final: Any) -> None:
+    """The body of `PyObject* entry(self, args, nargs)`."""
+    emitter = _EntryEmitter(kernel, function)
+    builder = emitter.builder
+    emitter.operands()
+    product = emitter.numbers()
+    begin, end, mode = (emitter.call("PyLong_AsLongLong", emitter.argument()) for _ in range(3))
+    error = builder.ptrtoint(emitter.call("PyErr_Occurred"), I64)
+    with builder.if_then(builder.icmp_signed("!=", error, word(0)), likely=False):
+        builder.ret(ir.Constant(POINTER, None))
+    state = builder.alloca(POINTER)
+    builder.store(ir.Constant(POINTER, None), state)
+    large = builder.icmp_unsigned(">=", product, word(UNLOCK_ITERATIONS))
+    with builder.if_then(large):
+        builder.store(emitter.call("PyEval_SaveThread"), state)
+    code = emitter.run(main, final, mode, begin, end)
+    with builder.if_then(large):
+        emitter.call("PyEval_RestoreThread", builder.load(state, typ=POINTER))
+    emitter.result(code)

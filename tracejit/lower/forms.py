@@ -1,0 +1,225 @@
+"""The three forms of kernel as loop nests: `map`, `reduce_all`, `reduce_columns`."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+
+from tracejit.lower.instructions import Emitter, Placement
+from tracejit.lower.llvm_types import word
+from tracejit.lower.reduction import BLOCK, Accumulator, ColumnAccumulators
+from tracejit.schedule.kernel import CHUNK, TILE, Kernel, Reduce, Stage
+
+
+def emit_main(kernel: Kernel, function: Any) -> None:
+    """The body of `i64 kernel(p, begin, end)`."""
+    emitter = Emitter(kernel, function)
+    {"map": _map, "reduce_all": _chunks, "reduce_columns": _columns}[kernel.form](emitter, *function.args[1:])
+    emitter.nest.finish()
+
+
+def emit_final(kernel: Kernel, function: Any) -> None:
+    """The body of `i64 final(p)` of a `reduce_all` kernel: combine the partial results, run the epilogue."""
+    emitter = Emitter(kernel, function)
+    nest, first = emitter.nest, kernel.stages[0]
+    placements = _placements(kernel)
+    emitter.place(first, placements[0], 0)
+    accumulators = _accumulators(emitter, first)
+    partials = _partials(kernel)
+    for accumulator in accumulators.values():
+        accumulator.start()
+    with nest.loop(word(0), _chunk_count(emitter), parallel=False) as chunk:
+        for accumulator, operand in zip(accumulators.values(), partials, strict=True):
+            pointer = nest.step_bytes(nest.base(operand), chunk, operand, 0)
+            stored = np.dtype(kernel.operands[operand].dtype)
+            accumulator.add_partial(emitter.load(pointer, stored, accumulator.dtype))
+    for number, accumulator in accumulators.items():
+        emitter.define(number, accumulator.result())
+    for stage, placement in zip(kernel.stages[1:], placements[1:], strict=True):
+        _stage(emitter, stage, placement)
+    nest.finish()
+
+
+# ---- map
+
+
+def _map(emitter: Emitter, begin: Any, end: Any) -> None:
+    kernel, nest = emitter.kernel, emitter.nest
+    placements = _placements(kernel)
+    with ExitStack() as loops:
+        for depth, axis in enumerate(kernel.outer):
+            _place_all(emitter, placements, depth)
+            bounds = (begin, end) if depth == 0 else (word(0), nest.extent(axis))
+            loops.enter_context(nest.loop(*bounds, axis=axis))
+        for stage, placement in zip(kernel.stages, placements, strict=True):
+            _stage(emitter, stage, placement)
+
+
+def _placements(kernel: Kernel) -> list[Placement]:
+    return [Placement(kernel, kernel.outer + stage.axes, len(kernel.outer)) for stage in kernel.stages]
+
+
+def _place_all(emitter: Emitter, placements: list[Placement], depth: int) -> None:
+    for stage, placement in zip(emitter.kernel.stages, placements, strict=True):
+        emitter.place(stage, placement, depth)
+
+
+def _accumulators(emitter: Emitter, stage: Stage) -> dict[int, Accumulator]:
+    dtypes = {i.number: i.dtype for i in emitter.kernel.instructions}
+    return {
+        i.number: Accumulator(emitter, i, dtypes[i.body.value]) for i in stage.instructions if isinstance(i.body, Reduce)
+    }
+
+
+def _stage(emitter: Emitter, stage: Stage, placement: Placement) -> None:
+    """A stage inside the outer loops; what it reduces is defined for the later stages."""
+    emitter.place(stage, placement, len(emitter.kernel.outer))
+    accumulators = _accumulators(emitter, stage)
+    for accumulator in accumulators.values():
+        accumulator.start()
+    bounds = (word(0), emitter.nest.extent(stage.axes[0])) if stage.axes else (word(0), word(1))
+    _stage_loops(emitter, stage, placement, list(accumulators.values()), bounds)
+    for number, accumulator in accumulators.items():
+        emitter.define(number, accumulator.result())
+
+
+def _stage_loops(
+    emitter: Emitter, stage: Stage, placement: Placement, accumulators: list[Accumulator], bounds: tuple[Any, Any]
+) -> None:
+    """The loops of a stage, the first of them over `bounds`; a blocked sum splits the innermost."""
+    nest, depth = emitter.nest, len(emitter.kernel.outer)
+    with ExitStack() as loops:
+        for number, axis in enumerate(stage.axes):
+            begin, end = bounds if number == 0 else (word(0), nest.extent(axis))
+            if number == len(stage.axes) - 1 and any(x.blocked for x in accumulators):
+                begin = loops.enter_context(nest.loop(begin, end, step=BLOCK, parallel=False))
+                end = _smaller(emitter, nest.builder.add(begin, word(BLOCK), flags=("nsw",)), end)
+                loops.callback(lambda: [x.end_block() for x in accumulators])
+                for accumulator in accumulators:
+                    accumulator.start_block()
+            loops.enter_context(nest.loop(begin, end, axis=axis))
+            emitter.place(stage, placement, depth + number + 1)
+        if not stage.axes:
+            for accumulator in accumulators:
+                accumulator.start_block()
+            loops.callback(lambda: [x.end_block() for x in accumulators])
+        for accumulator in accumulators:
+            accumulator.step(emitter.value(accumulator.body.value))
+
+
+def _smaller(emitter: Emitter, a: Any, b: Any) -> Any:
+    return emitter.builder.select(emitter.builder.icmp_signed("<", a, b), a, b)
+
+
+# ---- reduce_all
+
+
+def _partials(kernel: Kernel) -> list[int]:
+    return [number for number, operand in enumerate(kernel.operands) if operand.role == "partial"]
+
+
+def _steps(emitter: Emitter) -> Any:
+    """Steps of the first axis in one chunk: see `abi.units`."""
+    axes, builder = emitter.kernel.stages[0].axes, emitter.builder
+
+    def divide() -> Any:
+        inner = word(1)
+        for axis in axes[1:]:
+            inner = builder.mul(inner, emitter.nest.extent(axis))
+        inner = builder.select(builder.icmp_signed("<", inner, word(1)), word(1), inner)
+        steps = builder.sdiv(word(CHUNK), inner)
+        return builder.select(builder.icmp_signed("<", steps, word(1)), word(1), steps)
+
+    return emitter.nest.remember(0, "steps of a chunk", divide)
+
+
+def _chunk_count(emitter: Emitter) -> Any:
+    axes, builder = emitter.kernel.stages[0].axes, emitter.builder
+    if not axes:
+        return word(1)
+    steps = _steps(emitter)
+    padded = builder.add(emitter.nest.extent(axes[0]), builder.sub(steps, word(1)))
+    return builder.sdiv(padded, steps)
+
+
+def _chunks(emitter: Emitter, begin: Any, end: Any) -> None:
+    """Each chunk of the first stage into its partial results; what does not vary is stored by `final`."""
+    kernel, nest, builder = emitter.kernel, emitter.nest, emitter.builder
+    stage, placement = kernel.stages[0], _placements(kernel)[0]
+    emitter.place(stage, placement, 0, stores=False)
+    accumulators = list(_accumulators(emitter, stage).values())
+    with nest.loop(begin, end, parallel=False) as chunk:
+        for accumulator in accumulators:
+            accumulator.start()
+        bounds = (word(0), word(1))
+        if stage.axes:
+            start = builder.mul(chunk, _steps(emitter), flags=("nsw",))
+            stop = builder.add(start, _steps(emitter), flags=("nsw",))
+            bounds = (start, _smaller(emitter, stop, nest.extent(stage.axes[0])))
+        _stage_loops(emitter, stage, placement, accumulators, bounds)
+        for accumulator, operand in zip(accumulators, _partials(kernel), strict=True):
+            pointer = nest.step_bytes(nest.base(operand), chunk, operand, 0)
+            emitter.store_at(pointer, np.dtype(kernel.operands[operand].dtype), accumulator.total())
+
+
+# ---- reduce_columns
+
+
+def _columns(emitter: Emitter, begin: Any, end: Any) -> None:
+    """Tiles of the last outer axis; inside a tile each stage runs its rows, and for each row the tile's columns."""
+    kernel, nest, builder = emitter.kernel, emitter.nest, emitter.builder
+    prefix, last = kernel.outer[:-1], kernel.outer[-1]
+    placements = []
+    for stage in kernel.stages:
+        order = prefix + stage.axes + (last,)
+        placements.append(Placement(kernel, order, len(order)))
+    with ExitStack() as loops:
+        for depth, axis in enumerate(prefix):
+            _place_all(emitter, placements, depth)
+            bounds = (begin, end) if depth == 0 else (word(0), nest.extent(axis))
+            loops.enter_context(nest.loop(*bounds, axis=axis))
+        _place_all(emitter, placements, len(prefix))
+        if prefix:
+            begin, end = word(0), builder.sdiv(builder.add(nest.extent(last), word(TILE - 1)), word(TILE))
+        tile = loops.enter_context(nest.loop(begin, end, parallel=False))
+        first = builder.mul(tile, word(TILE), flags=("nsw",))
+        stop = _smaller(emitter, builder.add(first, word(TILE), flags=("nsw",)), nest.extent(last))
+        finished: dict[int, ColumnAccumulators] = {}
+        for stage, placement in zip(kernel.stages, placements, strict=True):
+            finished |= _column_stage(emitter, stage, placement, (first, stop), finished)
+
+
+def _column_stage(
+    emitter: Emitter,
+    stage: Stage,
+    placement: Placement,
+    tile: tuple[Any, Any],
+    finished: dict[int, ColumnAccumulators],
+) -> dict[int, ColumnAccumulators]:
+    """One stage over one tile; `finished` holds what earlier stages reduced.  Returns what this one does."""
+    kernel, nest, builder = emitter.kernel, emitter.nest, emitter.builder
+    depth, last, first = len(kernel.outer) - 1, kernel.outer[-1], tile[0]
+    dtypes = {i.number: i.dtype for i in kernel.instructions}
+    accumulators = {
+        i.number: ColumnAccumulators(emitter, i, dtypes[i.body.value], TILE)
+        for i in stage.instructions
+        if isinstance(i.body, Reduce)
+    }
+    if accumulators:
+        with nest.loop(*tile) as i:
+            for accumulator in accumulators.values():
+                accumulator.start(builder.sub(i, first, flags=("nsw",)))
+    with ExitStack() as loops:
+        for number, axis in enumerate(stage.axes):
+            loops.enter_context(nest.loop(word(0), nest.extent(axis), axis=axis, parallel=False))
+            emitter.place(stage, placement, depth + number + 1)
+        i = loops.enter_context(nest.loop(*tile, axis=last))
+        column = builder.sub(i, first, flags=("nsw",))
+        for number, earlier in finished.items():
+            emitter.define(number, earlier.result(column))
+        emitter.place(stage, placement, depth + len(stage.axes) + 1)
+        for accumulator in accumulators.values():
+            accumulator.step(column, emitter.value(accumulator.body.value))
+    return accumulators

@@ -1,0 +1,69 @@
+"""LLVM types, address words and loop metadata: the few things that llvmlite has no name for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+
+I1 = ir.IntType(1)
+I8 = ir.IntType(8)
+I32 = ir.IntType(32)
+I64 = ir.IntType(64)
+DOUBLE = ir.DoubleType()
+POINTER: Any = ir.PointerType()
+VOID = ir.VoidType()
+
+
+def word(value: int) -> Any:
+    """An i64 constant."""
+    return ir.Constant(I64, value)
+
+
+def memory_type(dtype: np.dtype[Any]) -> Any:
+    """The type of an element in memory, of the right size for address arithmetic."""
+    return ir.IntType(8 * dtype.itemsize)
+
+
+def register_type(dtype: np.dtype[Any]) -> Any:
+    """The type of a value: bool is i1."""
+    if dtype.kind == "b":
+        return I1
+    if dtype.kind == "f":
+        return {2: ir.HalfType(), 4: ir.FloatType(), 8: DOUBLE}[dtype.itemsize]
+    return ir.IntType(8 * dtype.itemsize)
+
+
+class _DistinctNode(ir.MDValue):  # type: ignore[misc]
+    """A metadata node that LLVM never merges with an equal one."""
+
+    def descr(self, buf: Any) -> None:
+        operands = ", ".join(operand.get_reference() for operand in self.operands)
+        buf += (f"distinct !{{ {operands} }}", "\n")
+
+    # equality of nodes is by operands in llvmlite; a distinct node equals itself alone
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    __hash__ = object.__hash__
+
+
+def _distinct(module: ir.Module) -> Any:
+    return _DistinctNode(module, (), name=str(len(module.metadata)))
+
+
+def access_group(module: ir.Module) -> Any:
+    """A new group of memory accesses, for `parallel_loop_id`."""
+    return _distinct(module)
+
+
+def parallel_loop_id(module: ir.Module, group: Any) -> Any:
+    """A loop id saying that accesses of `group` carry no dependence from one iteration to another.
+
+    With it the vectorizer needs no run-time alias checks.  The node's first operand has to be the node itself.
+    """
+    property_node = module.add_metadata(("llvm.loop.parallel_accesses", group))
+    loop = _distinct(module)
+    loop.operands = (loop, property_node)
+    return loop

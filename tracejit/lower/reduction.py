@@ -1,0 +1,167 @@
+"""Accumulators: how a reduction adds up, exactly enough and always in the same order.
+
+Floating-point sums run in blocks of `BLOCK` elements of the innermost axis.  Inside a block the compiler may reassociate
+(and so vectorize, with several accumulators); the totals of the blocks are added one after the other, with the rounding
+error of each addition kept (two-sum) for float64, in float64 for the narrower floats.  The order depends on sizes alone,
+so any number of threads gives the same bits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tracejit.lower.abi import accumulator_dtype
+from tracejit.lower.instructions import Emitter
+from tracejit.lower.llvm_types import memory_type, register_type
+from tracejit.lower.scalar_llvm import LlvmScalar, store_value
+from tracejit.ops.table import OPS
+from tracejit.schedule.kernel import Instruction, Reduce
+from tracejit.vecmath import language
+from tracejit.vecmath.language import Scalar
+
+BLOCK = 512
+"""Elements of the innermost axis that are added up freely."""
+
+_REASSOCIABLE = frozenset({"fadd", "fmul"})
+
+
+class Combiner:
+    """The combining step of one Reduce instruction, in the dtype that it accumulates in."""
+
+    def __init__(self, emitter: Emitter, instruction: Instruction, value_dtype: str) -> None:
+        assert isinstance(instruction.body, Reduce)
+        self.emitter = emitter
+        self.body = instruction.body
+        self.result_dtype = np.dtype(instruction.dtype)
+        self.op = OPS[self.body.op]
+        self.dtype = np.dtype(accumulator_dtype(self.op.name, value_dtype))
+        self.blocked = self.op.compensated and self.dtype.kind == "f"
+        self.block_dtype = np.dtype("f4") if self.blocked and value_dtype != "float64" else self.dtype
+
+    def identity(self, dtype: np.dtype[Any]) -> Scalar:
+        """The neutral element."""
+        assert self.op.identity is not None
+        number = self.op.identity(dtype)
+        return LlvmScalar(self.emitter.builder, register_type(dtype)(_plain(number, dtype)), dtype)
+
+    def combine(self, accumulator: Scalar, value: Scalar, free: bool) -> Scalar:
+        """One step; `free` lets the compiler reorder the steps."""
+        assert self.op.scalar is not None
+        result = self.op.scalar(accumulator, language.cast(value, accumulator.dtype))
+        instruction: Any = getattr(result, "value", None)
+        if free and getattr(instruction, "opname", None) in _REASSOCIABLE:
+            instruction.flags = [*instruction.flags, "reassoc"]
+        return result
+
+    def slot(self, dtype: np.dtype[Any], count: int = 1) -> Any:
+        """A stack slot for accumulators."""
+        return self.emitter.nest.stack_slot(register_type(dtype), count)
+
+    def get(self, slot: Any, dtype: np.dtype[Any]) -> Scalar:
+        """The value in a slot."""
+        value = self.emitter.builder.load(slot, typ=register_type(dtype))
+        return LlvmScalar(self.emitter.builder, value, dtype)
+
+    def put(self, slot: Any, value: Scalar) -> None:
+        """Set a slot."""
+        self.emitter.builder.store(value.value, slot)  # type: ignore[attr-defined]
+
+
+def _plain(number: Any, dtype: np.dtype[Any]) -> Any:
+    return float(number) if dtype.kind == "f" else int(number)
+
+
+class Accumulator(Combiner):
+    """A running total: `start`, then any number of `step`s or of blocks of steps, then `result`."""
+
+    def __init__(self, emitter: Emitter, instruction: Instruction, value_dtype: str) -> None:
+        super().__init__(emitter, instruction, value_dtype)
+        self.compensated = self.blocked and value_dtype == "float64"
+        self._total = self.slot(self.dtype)
+        self._lost = self.slot(self.dtype)
+        self._block = self.slot(self.block_dtype)
+
+    def start(self) -> None:
+        """Forget everything."""
+        self.put(self._total, self.identity(self.dtype))
+        if self.compensated:
+            self.put(self._lost, self.identity(self.dtype))
+
+    def start_block(self) -> None:
+        """Begin a block of steps."""
+        if self.blocked:
+            self.put(self._block, self.identity(self.block_dtype))
+
+    def step(self, value: Scalar) -> None:
+        """Take in one value."""
+        slot, dtype = (self._block, self.block_dtype) if self.blocked else (self._total, self.dtype)
+        self.put(slot, self.combine(self.get(slot, dtype), value, free=True))
+
+    def end_block(self) -> None:
+        """Add the block to the total."""
+        if self.blocked:
+            self.add(self.get(self._block, self.block_dtype))
+
+    def add(self, part: Scalar) -> None:
+        """Take in the total of a part, keeping the rounding error where that is promised."""
+        total = self.get(self._total, self.dtype)
+        if not self.compensated:
+            self.put(self._total, self.combine(total, part, free=False))
+            return
+        together = total + part
+        from_part = together - total
+        error = (total - (together - from_part)) + (part - from_part)
+        finite = abs(together) < float("inf")
+        self.put(self._lost, self.get(self._lost, self.dtype) + language.select(finite, error, 0.0))
+        self.put(self._total, together)
+
+    def add_partial(self, part: Scalar) -> None:
+        """Take in a partial result."""
+        if self.blocked:
+            self.add(part)
+        else:
+            self.step(part)
+
+    def total(self) -> Scalar:
+        """All that was taken in, in the accumulator's dtype."""
+        total = self.get(self._total, self.dtype)
+        if not self.compensated:
+            return total
+        lost = self.get(self._lost, self.dtype)
+        return language.select(lost == 0, total, total + lost)  # a sum of negative zeros stays one
+
+    def result(self) -> Scalar:
+        """The value of the Reduce instruction."""
+        return language.cast(self.total(), self.result_dtype)
+
+
+class ColumnAccumulators(Combiner):
+    """One accumulator for each column of a tile, in a row on the stack."""
+
+    def __init__(self, emitter: Emitter, instruction: Instruction, value_dtype: str, width: int) -> None:
+        super().__init__(emitter, instruction, value_dtype)
+        self._row = emitter.nest.stack_slot(memory_type(self.dtype), width)
+
+    def _at(self, column: Any) -> Any:
+        return self.emitter.builder.gep(self._row, [column], inbounds=True, source_etype=memory_type(self.dtype))
+
+    def start(self, column: Any) -> None:
+        """Forget a column."""
+        self._write(column, self.identity(self.dtype))
+
+    def step(self, column: Any, value: Scalar) -> None:
+        """Take in one value of a column."""
+        self._write(column, self.combine(self._read(column), value, free=False))
+
+    def result(self, column: Any) -> Scalar:
+        """The value of the Reduce instruction for a column."""
+        return language.cast(self._read(column), self.result_dtype)
+
+    def _read(self, column: Any) -> Scalar:
+        return self.emitter.load(self._at(column), self.dtype, self.dtype)
+
+    def _write(self, column: Any, value: Scalar) -> None:
+        with self.emitter.nest.memory():
+            store_value(self.emitter.builder, self._at(column), value)

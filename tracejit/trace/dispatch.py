@@ -1,0 +1,303 @@
+"""Dispatch: from the NumPy callable that the user named to what records it.
+
+A ufunc or function of the op table is found by its spelling; the composite functions of `numpy_functions` say in terms
+of ops what NumPy's do; for all others NumPy itself is called, and never wrongly.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tracejit.ops.table import OPS, SPELLINGS, Op
+from tracejit.trace.number import HostNumber
+from tracejit.trace.opaque import call_node, interrupt_call
+from tracejit.trace.protocol import HANDLERS
+from tracejit.trace.record import (
+    NoKernel,
+    all_scalars,
+    as_tracer,
+    broadcast,
+    broadcast_shapes,
+    cast,
+    dtype_of,
+    elementwise,
+    operand,
+    reduce,
+)
+from tracejit.trace.state import Untraceable, current
+from tracejit.trace.tracer import Tracer
+
+FUNCTIONS: dict[Any, Callable[..., Any]] = {}
+"""NumPy function -> our composite of the same signature; see `implements`."""
+
+
+def implements(*functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register what stands for NumPy functions during a trace."""
+
+    def bind(ours: Callable[..., Any]) -> Callable[..., Any]:
+        for function in functions:
+            FUNCTIONS[function] = ours
+        return ours
+
+    return bind
+
+
+def op_of(function: Any) -> Op | None:
+    """The op that a NumPy or SciPy callable spells."""
+    name = getattr(function, "__name__", "")
+    module = getattr(function, "__module__", None) or ""
+    if isinstance(function, np.ufunc):
+        op = SPELLINGS.get(f"numpy.{name}")
+        if op is not None and getattr(np, name, None) is function:
+            return op
+        return SPELLINGS.get(f"scipy.special.{name.lstrip('_')}")
+    return SPELLINGS.get(f"numpy.{name}") if module.startswith("numpy") else SPELLINGS.get(f"{module}.{name}")
+
+
+def dispatch_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """What `__array_ufunc__` of a traced value does."""
+    options = dict(options)
+    out = options.pop("out", None)
+    if method == "__call__":
+        result = _call_ufunc(ufunc, inputs, options)
+    elif method == "reduce":
+        result = _reduce_ufunc(ufunc, inputs, options)
+    elif method == "outer":
+        left, right = (as_tracer(current(), value) for value in inputs)
+        result = _call_ufunc(ufunc, (left.reshape(left.shape + (1,) * right.ndim), right), options)
+    elif method == "at":
+        raise Untraceable(f"np.{ufunc.__name__}.at writes by index one element at a time")
+    else:
+        result = interrupt_call(getattr(ufunc, method), inputs, options)
+    return result if out is None else write_out(out, result)
+
+
+def write_out(out: Any, result: Any) -> Any:
+    """Store a result into `out=`, by the same_kind casting rule, and return it."""
+    targets = out if isinstance(out, tuple) else (out,)
+    results = result if isinstance(result, tuple) else (result,)
+    for target, value in zip(targets, results, strict=True):
+        if target is None:
+            continue
+        tracer = as_tracer(current(), target)
+        if not np.can_cast(value.dtype, tracer.dtype, "same_kind"):
+            raise TypeError(
+                f"cannot cast the output from {value.dtype!r} to {tracer.dtype!r} with casting rule 'same_kind'"
+            )
+        trace = current()
+        shape = broadcast_shapes(trace, value.symbolic_shape, tracer.symbolic_shape)
+        if len(shape) != tracer.ndim or not all(
+            trace.equal(a, b) for a, b in zip(shape, tracer.symbolic_shape, strict=True)
+        ):
+            raise ValueError(
+                f"non-broadcastable output operand with shape {_shown(tracer)} doesn't match the broadcast shape "
+                f"{tuple(trace.value(d) for d in shape)}"
+            )
+        tracer.write(broadcast(trace, trace.builder.cast(value.node, tracer.dtype), shape))
+    return out[0] if isinstance(out, tuple) and len(out) == 1 else out
+
+
+def _shown(tracer: Tracer) -> tuple[int, ...]:
+    return tuple(current().value(d) for d in tracer.symbolic_shape)
+
+
+def _call_ufunc(ufunc: np.ufunc, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    dtype = options.pop("dtype", None)
+    if options.get("casting", "same_kind") == "same_kind":
+        options.pop("casting", None)
+    if ufunc in FUNCTIONS:
+        return FUNCTIONS[ufunc](*inputs, **options)
+    op = op_of(ufunc)
+    condition = options.pop("where", True)
+    if op is not None and op.kind == "elementwise" and not options and condition is True:
+        try:
+            return elementwise(op, *inputs, dtype=dtype)
+        except NoKernel:
+            pass
+    if condition is not True:
+        options["where"] = condition
+    if dtype is not None:
+        options["dtype"] = dtype
+    return _numpy_ufunc(ufunc, inputs, options)
+
+
+def _numpy_ufunc(ufunc: np.ufunc, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """A ufunc without a kernel: a call in the graph where its type is plain, else an interruption."""
+    trace = current()
+    if options or ufunc.nout != 1 or ufunc.signature is not None:
+        return interrupt_call(ufunc, inputs, options)
+    items = [value if isinstance(value, (Tracer, HostNumber, int, float, complex)) else as_tracer_any(value) for value in inputs]
+    loop = ufunc.resolve_dtypes((*(dtype_of(item) for item in items), None))
+    shape = broadcast_shapes(trace, *(item.symbolic_shape if isinstance(item, Tracer) else () for item in items))
+    return call_node(ufunc, items, {}, shape, loop[-1], scalar=all_scalars(items))
+
+
+def as_tracer_any(value: Any) -> Tracer:
+    """An operand of any dtype, as a tracer."""
+    trace = current()
+    array = np.asarray(value)
+    node = trace.inputs[trace.capture(array)]
+    return Tracer(trace.storage(node), (), node.shape, node.dtype)
+
+
+def _reduce_ufunc(ufunc: np.ufunc, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    op = _REDUCTIONS.get(ufunc)
+    plain = {key: value for key, value in options.items() if value is not None and value is not np._NoValue}
+    axis = options.get("axis", 0)
+    if op is not None and set(plain) <= {"axis", "keepdims", "dtype"}:
+        try:
+            return reduce(op, inputs[0], axis, bool(plain.get("keepdims", False)), plain.get("dtype"))
+        except NoKernel:
+            pass
+    return interrupt_call(ufunc.reduce, inputs, options)
+
+
+_REDUCTIONS = {
+    np.add: OPS["sum"],
+    np.multiply: OPS["prod"],
+    np.maximum: OPS["max"],
+    np.minimum: OPS["min"],
+    np.logical_or: OPS["any"],
+    np.logical_and: OPS["all"],
+}
+
+
+def dispatch_function(function: Any, args: Any, options: Any) -> Any:
+    """What `__array_function__` of a traced value does."""
+    ours = FUNCTIONS.get(function)
+    op = op_of(function) if ours is None else None
+    try:
+        if ours is not None:
+            return ours(*args, **options)
+        if op is not None and op.kind == "reduce":
+            return _reduction(op, *args, **options)
+        if op is not None and op.kind == "elementwise":
+            return elementwise(op, *args, **options)
+    except NoKernel:
+        pass
+    return numpy_call(function, args, options)
+
+
+def numpy_call(function: Any, args: Any, options: Any) -> Any:
+    """NumPy's own function on the values; `out=` is written afterwards."""
+    options = dict(options)
+    out = options.pop("out", None)
+    result = interrupt_call(function, args, options)
+    return result if out is None else write_out(out, result)
+
+
+def _reduction(
+    op: Op,
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: Any = False,
+    initial: Any = np._NoValue,
+    where: Any = np._NoValue,
+) -> Any:
+    if op.name not in ("sum", "prod") and dtype is not None:
+        # max, min, any and all have `out` where sum and prod have `dtype`.
+        dtype, out = None, dtype
+    if initial is not np._NoValue or where is not np._NoValue:
+        extra = {k: v for k, v in (("initial", initial), ("where", where)) if v is not np._NoValue}
+        result = interrupt_call(getattr(np, op.name), (a,), {"axis": axis, "keepdims": bool(keepdims), **extra})
+    else:
+        result = reduce(op, a, axis, bool(keepdims) if keepdims is not np._NoValue else False, dtype)
+    return result if out is None else write_out(out, result)
+
+
+def method(name: str, tracer: Tracer, *args: Any, **options: Any) -> Any:
+    """A method of arrays that is a function of NumPy's too."""
+    return dispatch_function(getattr(np, name), (tracer, *args), options)
+
+
+def attribute(tracer: Tracer, name: str) -> Any:
+    """Array attributes and methods beyond the tracer's own; each method is the NumPy function of its name."""
+    if name in _PROPERTIES:
+        return _PROPERTIES[name](tracer)
+    if name in _METHODS:
+        return lambda *args, **options: _METHODS[name](tracer, *args, **options)
+    if name in _FUNCTION_METHODS:
+        return lambda *args, **options: dispatch_function(_FUNCTION_METHODS[name], (tracer, *args), options)
+    if hasattr(np.ndarray, name):
+        raise Untraceable(f"ndarray.{name} of a traced array")
+    raise AttributeError(f"'numpy.ndarray' object has no attribute '{name}'")
+
+
+def _fill(tracer: Tracer, value: Any) -> None:
+    tracer[...] = value
+
+
+def _astype(tracer: Tracer, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True) -> Any:
+    if not np.can_cast(tracer.dtype, np.dtype(dtype), casting):  # type: ignore[arg-type]
+        raise TypeError(f"Cannot cast array data from {tracer.dtype!r} to {np.dtype(dtype)!r} according to the rule '{casting}'")
+    if not copy and tracer.dtype == np.dtype(dtype):
+        return tracer
+    try:
+        return cast(tracer, dtype)
+    except NoKernel:
+        return call_node(_numpy_astype, (tracer, np.dtype(dtype)), {}, tracer.symbolic_shape, dtype)
+
+
+def _numpy_astype(array: Any, dtype: Any) -> Any:
+    return np.asarray(array).astype(dtype)
+
+
+def _sort_in_place(tracer: Tracer, axis: int = -1) -> None:
+    tracer[...] = np.sort(tracer, axis=axis)  # type: ignore[call-overload]
+
+
+def _real(tracer: Tracer) -> Any:
+    if tracer.dtype.kind != "c":
+        return tracer
+    part = np.dtype(f"f{tracer.dtype.itemsize // 2}")
+    return call_node(np.real, (tracer,), {}, tracer.symbolic_shape, part)
+
+
+def _imag(tracer: Tracer) -> Any:
+    part = np.dtype(f"f{tracer.dtype.itemsize // 2}") if tracer.dtype.kind == "c" else tracer.dtype
+    return call_node(np.imag, (tracer,), {}, tracer.symbolic_shape, part)
+
+
+_PROPERTIES: dict[str, Callable[[Tracer], Any]] = {"real": _real, "imag": _imag, "base": lambda tracer: None}
+_METHODS: dict[str, Callable[..., Any]] = {
+    "astype": _astype,
+    "fill": _fill,
+    "sort": _sort_in_place,
+    "flatten": lambda tracer, order="C": copy(tracer).reshape(-1, order=order),
+    "conj": lambda tracer: dispatch_ufunc(np.conjugate, "__call__", (tracer,), {}),
+    "dot": lambda tracer, other: dispatch_function(np.dot, (tracer, other), {}),
+}
+_FUNCTION_METHODS: dict[str, Any] = {
+    name: getattr(np, name)
+    for name in (
+        "sum prod max min any all mean var std argmax argmin cumsum cumprod ptp clip copy repeat take "
+        "squeeze swapaxes diagonal trace round argsort nonzero searchsorted compress choose partition argpartition"
+    ).split()
+}
+
+
+def copy(tracer: Tracer) -> Tracer:
+    """The same value in memory of its own."""
+    return Tracer(current().storage(tracer.node), (), tracer.symbolic_shape, tracer.dtype, tracer.scalar)
+
+
+def asarray(value: Any) -> Any:
+    """An operand as a tracer, as np.asarray would have it."""
+    item = operand(current(), value)
+    return item if isinstance(item, Tracer) else as_tracer(current(), item)
+
+
+def index(value: Any) -> int:
+    return operator.index(value)
+
+
+HANDLERS["ufunc"] = dispatch_ufunc
+HANDLERS["function"] = dispatch_function
+HANDLERS["method"] = method
+HANDLERS["attribute"] = attribute

@@ -1,0 +1,146 @@
+"""What has no kernel: NumPy is called with the real arrays, inside the graph where the result's type is known
+beforehand, else by interrupting the trace.  Also `bool(t)` and its like, which interrupt it too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tracejit.ir.node import ArrayType, Node, Shape
+from tracejit.trace.number import HostNumber
+from tracejit.trace.protocol import HANDLERS
+from tracejit.trace.record import as_tracer
+from tracejit.trace.state import current, user_line
+from tracejit.trace.tracer import Tracer, fresh
+
+
+@dataclass(frozen=True)
+class Slot:
+    """In a call's argument template: the traced operand that goes here."""
+
+    position: int
+
+
+@dataclass(frozen=True)
+class Expression:
+    """In a call's argument template: a host number, computed anew at each call."""
+
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A NumPy call between kernels: the function and its arguments with slots for the traced ones."""
+
+    function: Callable[..., Any]
+    args: Any
+    options: Any
+    name: str
+
+    def text(self, operands: list[str]) -> str:
+        """How the call prints."""
+
+        def show(item: Any) -> str:
+            if isinstance(item, Slot):
+                return operands[item.position]
+            if isinstance(item, Expression):
+                return item.text
+            if isinstance(item, tuple):
+                return f"({', '.join(map(show, item))})"
+            if isinstance(item, list):
+                return f"[{', '.join(map(show, item))}]"
+            return repr(item) if not isinstance(item, np.ndarray) else f"array{item.shape}"
+
+        shown = [show(item) for item in self.args] + [f"{key}={show(item)}" for key, item in self.options.items()]
+        return f"{self.name}({', '.join(shown)})"
+
+
+def template(value: Any, operands: list[Tracer]) -> Any:
+    """The argument structure with tracers replaced by slots (appended to `operands`)."""
+    if isinstance(value, Tracer):
+        operands.append(value)
+        return Slot(len(operands) - 1)
+    if isinstance(value, HostNumber):
+        return Expression(value.text)
+    if isinstance(value, np.ndarray):
+        return template(as_tracer(current(), value), operands) if value.dtype != object else value
+    if type(value) in (tuple, list):
+        return type(value)(template(item, operands) for item in value)
+    if isinstance(value, dict):
+        return {key: template(item, operands) for key, item in value.items()}
+    if isinstance(value, slice):
+        parts = [template(part, operands) for part in (value.start, value.stop, value.step)]
+        return Call(slice, tuple(parts), {}, "slice") if any(isinstance(p, (Slot, Expression)) for p in parts) else value
+    return value
+
+
+def spelling(function: Any) -> str:
+    """The dotted name of a NumPy function, as a user writes it."""
+    module = (getattr(function, "__module__", None) or "numpy").replace("numpy._core.", "numpy.")
+    name = getattr(function, "__qualname__", None) or getattr(function, "__name__", repr(function))
+    return f"{module.split('._')[0]}.{name}".replace("builtins.", "").replace("numpy.", "np.")
+
+
+def call_node(
+    function: Callable[..., Any], args: Any, options: Any, shape: Shape, dtype: Any, scalar: bool = False
+) -> Tracer:
+    """A call inside the graph; the caller vouches for the result's shape and dtype."""
+    trace = current()
+    operands: list[Tracer] = []
+    call = Call(function, template(tuple(args), operands), template(dict(options), operands), spelling(function))
+    nodes: tuple[Node, ...] = tuple(tracer.node for tracer in operands)
+    trace.opaque.append(f"{call.name} at {user_line()}")
+    node = trace.builder.node("call", nodes, {"call": call}, ArrayType(np.dtype(dtype), shape), user_line())
+    return fresh(trace, node, scalar)
+
+
+def interrupt_call(function: Callable[..., Any], args: Any, options: Any) -> Any:
+    """A call whose result's type only the call can tell: the trace goes on with what it returns."""
+    trace = current()
+    operands: list[Tracer] = []
+    call = Call(function, template(tuple(args), operands), template(dict(options), operands), spelling(function))
+    trace.opaque.append(f"{call.name} at {user_line()} (ends a segment)")
+    if trace.interrupt is None:
+        raise RuntimeError(f"{call.name} needs values, and this trace has none")
+    return trace.interrupt(trace, call, operands, False)
+
+
+def outcome(tracer: Tracer, convert: Callable[[Any], Any], name: str) -> Any:
+    """The plain value of a tracer; each different outcome is a branch of the trace."""
+    trace = current()
+    if trace.interrupt is None:
+        raise RuntimeError(f"{name}() of a traced value needs values, and this trace has none")
+    if name in ("bool", "int", "float", "complex", "index") and tracer.ndim and trace.value(tracer_size(tracer)) != 1:
+        convert(np.empty(tuple(trace.value(d) for d in tracer.symbolic_shape), tracer.dtype))
+    return trace.interrupt(trace, Call(convert, (Slot(0),), {}, name), [tracer], True)
+
+
+def tracer_size(tracer: Tracer) -> Any:
+    """Number of elements as a dimension."""
+    number = tracer.size
+    return number.size if isinstance(number, HostNumber) else number
+
+
+def plain_array(tracer: Tracer) -> Any:
+    """np.asarray(t) outside the stand-in's reach: the values of this run, guarded as an outcome."""
+    return outcome(tracer, lambda array: _Frozen(array), "asarray").array.copy()
+
+
+class _Frozen:
+    """An array as an outcome: equal when all elements are."""
+
+    def __init__(self, array: Any) -> None:
+        self.array = np.array(array)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Frozen) and np.array_equal(self.array, other.array, equal_nan=True)
+
+    def __hash__(self) -> int:
+        return hash(self.array.tobytes())
+
+
+HANDLERS["outcome"] = outcome
+HANDLERS["plain_array"] = plain_array

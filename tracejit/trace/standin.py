@@ -1,0 +1,238 @@
+"""Stand-ins for `np` and `math` in a traced function's globals, for what NumPy's protocols do not catch.
+
+`np.zeros(n)` with no traced argument never reaches `__array_function__`, and `np.asarray(t)` and `math.exp(t)` want
+real values.  While a function is traced, names in its globals (and in those of the helpers that it can reach) that hold
+NumPy, `math` or one of the functions below are rebound to stand-ins; they pass everything through to the real module
+in any thread that does not trace.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from tracejit.ir import size as sizes
+from tracejit.trace.dispatch import asarray, copy
+from tracejit.trace.indexing import arange_from
+from tracejit.trace.number import HostNumber, as_dimension, host_math
+from tracejit.trace.numpy_functions import dimensions, empty_like, full_node
+from tracejit.trace.opaque import interrupt_call
+from tracejit.trace.record import _contains_traced
+from tracejit.trace.state import ACTIVE, current
+from tracejit.trace.tracer import Tracer, fresh
+from tracejit.ir.node import ArrayType
+
+
+def _traced(*values: Any) -> bool:
+    return any(_contains_traced(value) for value in values)
+
+
+def zeros(shape: Any, dtype: Any = float, order: str = "C", **options: Any) -> Any:
+    return full_node(shape, 0, dtype or float)
+
+
+def ones(shape: Any, dtype: Any = None, order: str = "C", **options: Any) -> Any:
+    return full_node(shape, 1, dtype or float)
+
+
+def empty(shape: Any, dtype: Any = float, order: str = "C", **options: Any) -> Any:
+    trace = current()
+    type = ArrayType(np.dtype(dtype or float), dimensions(shape))
+    return fresh(trace, trace.builder.node("empty", (), {}, type))
+
+
+def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", **options: Any) -> Any:
+    if dtype is None:
+        dtype = fill_value.dtype if isinstance(fill_value, Tracer) else np.asarray(_plain(fill_value)).dtype
+    return full_node(shape, fill_value if not isinstance(fill_value, (list, np.ndarray)) else asarray(fill_value), dtype)
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, HostNumber) else value
+
+
+def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None, **options: Any) -> Any:
+    """Symbolic where a bound is; NumPy's own otherwise."""
+    if stop is None:
+        start, stop = 0, start
+    if not _traced(start, stop, step):
+        return np.arange(start, stop, step, dtype, **options)
+    low, high = as_dimension(start), as_dimension(stop)
+    if low is None or high is None or not isinstance(step, int) or step <= 0 or (dtype is not None and np.dtype(dtype).kind not in "iuf"):
+        return interrupt_call(np.arange, (start, stop, step), {"dtype": dtype})
+    trace = current()
+    if trace.less(high, low):
+        high = low
+    count = sizes.floor_divide(sizes.add(sizes.subtract(high, low), step - 1), step)
+    return arange_from(trace, start, step, count, dtype or np.int64)
+
+
+def linspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None, axis: int = 0, **options: Any) -> Any:
+    """NumPy's formula, start + i * step with the last element exact, for scalar ends."""
+    if not _traced(start, stop, num) or retstep or axis != 0 or dtype is not None or any(isinstance(v, Tracer) and v.ndim for v in (start, stop)):
+        return (interrupt_call if _traced(start, stop, num) else _call)(
+            np.linspace, (start, stop, num), {"endpoint": endpoint, "retstep": retstep, "dtype": dtype, "axis": axis}
+        )
+    trace = current()
+    count = as_dimension(num)
+    if count is None or trace.less(count, 2):
+        return interrupt_call(np.linspace, (start, stop, num), {"endpoint": endpoint})
+    divisions = num - 1 if endpoint else num
+    result = copy(asarray(arange_from(trace, start, (stop - start) / divisions, count, np.float64)))
+    if endpoint:
+        result[-1] = stop
+    return result
+
+
+def _call(function: Callable[..., Any], args: Any, options: Any) -> Any:
+    return function(*args, **options)
+
+
+def array(object: Any, dtype: Any = None, *, copy: bool = True, ndmin: int = 0, **options: Any) -> Any:
+    if not _traced(object):
+        return np.array(object, dtype, copy=copy, ndmin=ndmin, **options)
+    result = as_array(object, dtype)
+    return result.copy() if isinstance(object, Tracer) and result is object else result
+
+
+def as_array(a: Any, dtype: Any = None, order: Any = None, **options: Any) -> Any:
+    if not _traced(a):
+        return np.asarray(a, dtype, order, **options)
+    tracer = asarray(a)
+    tracer = Tracer(tracer.storage, tracer.steps, tracer.symbolic_shape, tracer.dtype) if tracer.scalar else tracer
+    return tracer if dtype is None or np.dtype(dtype) == tracer.dtype else tracer.astype(dtype)
+
+
+def array_or_empty_like(prototype: Any, **options: Any) -> Any:
+    return empty_like(prototype, **options)
+
+
+NUMPY: dict[str, Callable[..., Any]] = {
+    "zeros": zeros,
+    "ones": ones,
+    "empty": empty,
+    "full": full,
+    "arange": arange,
+    "linspace": linspace,
+    "array": array,
+    "asarray": as_array,
+    "asanyarray": as_array,
+    "ascontiguousarray": as_array,
+}
+"""What replaces the NumPy function of each name during a trace."""
+
+
+class NumpyStandIn:
+    """`np`, but for the names in NUMPY while this thread traces."""
+
+    def __getattr__(self, name: str) -> Any:
+        if ACTIVE.trace is not None:
+            if name in NUMPY:
+                return NUMPY[name]
+            if name == "random":
+                return RANDOM
+        return getattr(np, name)
+
+
+class RandomStandIn:
+    """`np.random` while tracing: each function is called at each call of the trace, never baked into it."""
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(np.random, name)
+        if ACTIVE.trace is None or isinstance(function, type) or not callable(function) or name == "default_rng":
+            return function
+        return lambda *args, **options: interrupt_call(function, args, options)
+
+
+class MathStandIn:
+    """`math`, its functions of one traced argument recorded."""
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(math, name)
+        if ACTIVE.trace is None or not callable(function):
+            return function
+        return lambda *args: _math(name, function, args)
+
+
+_MATH_NAMES = {"fabs": "fabs", "pow": "power", "asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2",
+               "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh", "radians": "deg2rad", "degrees": "rad2deg"}
+
+
+def _math(name: str, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    if any(isinstance(arg, Tracer) for arg in args):
+        ufunc = getattr(np, _MATH_NAMES.get(name, name), None)
+        if isinstance(ufunc, np.ufunc) and name not in ("floor", "ceil", "trunc", "gcd", "lcm"):
+            return ufunc(*args)
+        return function(*(float(arg) if isinstance(arg, Tracer) else arg for arg in args))
+    if any(isinstance(arg, HostNumber) for arg in args):
+        return host_math(name, *args)
+    return function(*args)
+
+
+STANDIN, RANDOM, MATH = NumpyStandIn(), RandomStandIn(), MathStandIn()
+_BY_IDENTITY: dict[int, Any] = {id(np): STANDIN, id(math): MATH, id(np.random): RANDOM}
+_BY_IDENTITY.update({id(getattr(np, name)): ours for name, ours in NUMPY.items()})
+_LOCK = threading.RLock()
+
+
+def reachable_globals(function: Any) -> list[dict[str, Any]]:
+    """The globals of the function and of the Python functions that its code can name, found without running it."""
+    found: dict[int, dict[str, Any]] = {}
+    seen: set[int] = set()
+    pending: list[Any] = [function]
+    while pending:
+        item = pending.pop()
+        item = getattr(item, "__wrapped__", getattr(item, "__func__", item))
+        if not isinstance(item, types.FunctionType) or id(item) in seen or len(seen) > 500:
+            continue
+        seen.add(id(item))
+        if item.__module__ is not None and item.__module__.split(".")[0] in ("numpy", "scipy", "tracejit", "numba"):
+            continue
+        found[id(item.__globals__)] = item.__globals__
+        pending.extend(_named_functions(item))
+    return list(found.values())
+
+
+def _named_functions(function: types.FunctionType) -> Iterator[Any]:
+    for cell in function.__closure__ or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:
+            continue
+    codes = [function.__code__]
+    while codes:
+        code = codes.pop()
+        codes.extend(constant for constant in code.co_consts if isinstance(constant, types.CodeType))
+        for name in code.co_names:
+            value = function.__globals__.get(name)
+            if isinstance(value, types.ModuleType):
+                yield from (getattr(value, other, None) for other in code.co_names)
+            elif isinstance(value, type):
+                yield from vars(value).values()
+            elif value is not None:
+                yield value
+
+
+@contextmanager
+def standins(*functions: Any) -> Iterator[None]:
+    """Rebind NumPy and `math` in the globals that the functions can reach; one trace at a time does so."""
+    with _LOCK:
+        rebound: list[tuple[dict[str, Any], str, Any]] = []
+        try:
+            for function in functions:
+                for namespace in reachable_globals(function):
+                    for name, value in list(namespace.items()):
+                        ours = _BY_IDENTITY.get(id(value))
+                        if ours is not None:
+                            rebound.append((namespace, name, value))
+                            namespace[name] = ours
+            yield
+        finally:
+            for namespace, name, value in reversed(rebound):
+                namespace[name] = value

@@ -1,0 +1,181 @@
+"""The state of one trace: leaves, storages, guards, and which trace is active in this thread."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tracejit.ir import size as sizes
+from tracejit.ir.node import ArrayType, Builder, Node
+from tracejit.ir.size import Dimension
+
+PACKAGE = str(Path(__file__).resolve().parent.parent)
+_NUMPY = str(Path(np.__file__).resolve().parent)
+
+
+class Untraceable(Exception):
+    """The function does something that no graph can hold; it then runs as plain NumPy, and `explain` says why."""
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One array argument of a segment, by position; `value` is what it was while tracing.
+
+    kind: "array", "generic" (a NumPy scalar) or "number" (a Python number).
+    captured: an array found in globals, closures or attributes; read at each call from where it lives.
+    """
+
+    position: int
+    kind: str
+    value: Any
+    captured: bool = False
+
+
+@dataclass(eq=False)
+class Storage:
+    """Memory that tracers view: its current value, and the leaf that owns it if it is an argument's."""
+
+    number: int
+    node: Node
+    leaf: int | None = None
+    mutated: bool = False
+
+
+@dataclass
+class Trace:
+    """One run of a function on tracers.
+
+    interrupt: called where a value is needed now; runs the graph so far (see `tracejit.jit.segments`).
+    """
+
+    interrupt: Callable[..., Any] | None = None
+    builder: Builder = field(default_factory=Builder)
+    leaves: list[Leaf] = field(default_factory=list)
+    inputs: dict[int, Node] = field(default_factory=dict)
+    guards: dict[str, str] = field(default_factory=dict)
+    numbers: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, tuple[int, int]] = field(default_factory=dict)
+    equalities: dict[str, Dimension] = field(default_factory=dict)
+    opaque: list[str] = field(default_factory=list)
+    keep: list[Storage] = field(default_factory=list)
+    _storages: list[weakref.ref[Storage]] = field(default_factory=list)
+    _captured: dict[int, int] = field(default_factory=dict)
+
+    def guard(self, text: str) -> None:
+        """What must hold for the trace to be used again, as a Python expression of sizes and numbers."""
+        if text not in self.guards:
+            self.guards[text] = user_line()
+
+    def storage(self, node: Node, leaf: int | None = None) -> Storage:
+        storage = Storage(len(self._storages), node, leaf)
+        self._storages.append(weakref.ref(storage))
+        return storage
+
+    def live_storages(self) -> list[Storage]:
+        """The storages that the user's code can still reach, oldest first."""
+        return [storage for reference in self._storages if (storage := reference()) is not None]
+
+    def add_leaf(self, kind: str, value: Any, captured: bool = False) -> Leaf:
+        leaf = Leaf(len(self.leaves), kind, value, captured)
+        self.leaves.append(leaf)
+        if kind == "number":
+            self.numbers[f"a{leaf.position}"] = value
+            return leaf
+        shape: list[Dimension] = []
+        for axis, length in enumerate(np.shape(value)):
+            if length == 1:
+                shape.append(1)
+            else:
+                name = f"n{len(self.origins)}"
+                self.origins[name] = (leaf.position, axis)
+                self.numbers[name] = length
+                shape.append(sizes.symbol(name))
+        type = ArrayType(np.asarray(value).dtype, tuple(shape))
+        self.inputs[leaf.position] = self.builder.node("input", (), {"position": leaf.position}, type)
+        return leaf
+
+    def capture(self, array: np.ndarray[Any, Any]) -> int:
+        """The leaf of an array that is no argument; its elements are read anew at each call."""
+        if id(array) not in self._captured:
+            self._captured[id(array)] = self.add_leaf("array", array, captured=True).position
+        return self._captured[id(array)]
+
+    def value(self, dimension: Dimension) -> int:
+        """The number that a size has in this run."""
+        return sizes.evaluate(dimension, self.numbers)
+
+    def equal(self, a: Dimension, b: Dimension) -> bool:
+        """Whether two sizes agree; the answer becomes a guard unless it is known for every size."""
+        difference = sizes.subtract(a, b)
+        if isinstance(difference, int):
+            return difference == 0
+        same = self.value(difference) == 0
+        self.guard(f"{a} == {b}" if same else f"{a} != {b}")
+        if same:
+            self._unify(a, b)
+        return same
+
+    def less(self, a: Dimension, b: Dimension) -> bool:
+        """Whether a < b; guarded likewise."""
+        difference = sizes.subtract(a, b)
+        if isinstance(difference, int):
+            return difference < 0
+        below = self.value(difference) < 0
+        self.guard(f"{a} < {b}" if below else f"{a} >= {b}")
+        return below
+
+    def _unify(self, a: Dimension, b: Dimension) -> None:
+        """Remember an equality as a substitution for a plain name, the younger for the older."""
+        for name, other in sorted(((str(a), b), (str(b), a)), key=lambda pair: -len(pair[0])):
+            if name in self.numbers and name not in self.equalities and name not in sizes.names(self.canonical(other)):
+                self.equalities[name] = other
+                return
+
+    def canonical(self, dimension: Dimension) -> Dimension:
+        """The dimension with the equalities found so far applied."""
+        for _ in range(len(self.equalities) + 1):
+            changed = sizes.substitute(
+                dimension, lambda name: self.equalities[name] if name in self.equalities else sizes.symbol(name)
+            )
+            if changed == dimension:
+                break
+            dimension = changed
+        return dimension
+
+
+class _Active(threading.local):
+    trace: Trace | None = None
+
+
+ACTIVE = _Active()
+"""The trace that is running in this thread, if any."""
+
+
+def current() -> Trace:
+    """The active trace; a tracer that outlived its trace gets a clear error."""
+    if ACTIVE.trace is None:
+        raise RuntimeError(
+            "a traced value is used after its function has returned: it was stored in a global, an attribute or a "
+            "closure. Return it from the jitted function instead."
+        )
+    return ACTIVE.trace
+
+
+def user_line() -> str:
+    """file:line of the innermost frame that is neither tracejit's nor NumPy's."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        path = frame.f_code.co_filename
+        if not path.startswith(PACKAGE) and not path.startswith(_NUMPY) and not path.startswith("<__array"):
+            return f"{path}:{frame.f_lineno}"
+        if frame.f_back is None:
+            break
+        frame = frame.f_back
+    return ""
