@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from tracejit.ir import size as sizes
 from tracejit.ir.size import Dimension
 from tracejit.ops.table import OPS
 
@@ -130,3 +131,16 @@ def broadcast_indices(shape: Shape, target: Shape) -> Indices:
     """The view that broadcasts `shape` (of equal or lower rank) to `target`."""
     shift = len(target) - len(shape)
     return tuple(Index(None) if dimension == 1 else Index(axis + shift) for axis, dimension in enumerate(shape))
+
+
+def compose(inner: Indices, outer: Indices) -> Indices:
+    """The indices of `source[inner][outer]` into `source`."""
+    composed = []
+    for index in inner:
+        if index.axis is None:
+            composed.append(index)
+            continue
+        then = outer[index.axis]
+        start = sizes.add(index.start, sizes.multiply(index.step, then.start))
+        composed.append(Index(then.axis, index.step * then.step if then.axis is not None else 1, start))
+    return tuple(composed)

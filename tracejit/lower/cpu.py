@@ -22,10 +22,12 @@ def emit_module(kernels: Sequence[Kernel]) -> Any:
     for kernel in kernels:
         main = _function(module, MAIN + kernel.structure, I64, POINTER, I64, I64)
         emit_main(kernel, main)
+        main.attributes.add("noinline")  # the entry would repeat its code
         final = None
         if has_final(kernel):
             final = _function(module, FINAL + kernel.structure, I64, POINTER)
             emit_final(kernel, final)
+            final.attributes.add("noinline")
         entry = _function(module, ENTRY + kernel.structure, POINTER, POINTER, POINTER, I64)
         emit_entry(kernel, entry, main, final)
     return module
@@ -75,6 +77,7 @@ class _Compiler:
     def _optimized(self, module: Any) -> Any:
         module.data_layout = self._codegen._data_layout
         parsed = llvm.parse_assembly(str(module))
+        parsed.verify()
         manager, builder = self._codegen._module_pass_manager()
         manager.run(parsed, builder)
         return parsed

@@ -22,20 +22,6 @@ DATA, DIMENSIONS, STRIDES = 16, 32, 40
 UNLOCK_ITERATIONS = 4096
 """Below this product of the extents the GIL is kept."""
 
-SYMBOLS = (
-    "PyErr_Occurred",
-    "PyEval_RestoreThread",
-    "PyEval_SaveThread",
-    "PyFloat_AsDouble",
-    "PyLong_AsLongLong",
-    "PyLong_AsUnsignedLongLongMask",
-    "PyLong_FromLongLong",
-    "PyObject_IsTrue",
-    "Py_IncRef",
-    "_Py_NoneStruct",
-)
-"""What an entry needs of the interpreter; the loader provides the addresses."""
-
 _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "PyErr_Occurred": (POINTER,),
     "PyEval_RestoreThread": (VOID, POINTER),
@@ -56,6 +42,8 @@ class _EntryEmitter:
         self.function = function
         self.builder = ir.IRBuilder(function.append_basic_block("entry"))
         self.words = self.builder.alloca(I64, size=word(max(1, self.layout.words)))
+        self.code = self.builder.alloca(I64)
+        self.state = self.builder.alloca(POINTER)
         self._taken = 0
 
     def call(self, name: str, *arguments: Any) -> Any:
@@ -121,16 +109,15 @@ class _EntryEmitter:
     def run(self, main: Any, final: Any, mode: Any, begin: Any, end: Any) -> Any:
         """The native calls that `mode` asks for; returns their code."""
         builder = self.builder
-        code = builder.alloca(I64)
-        builder.store(word(0), code)
+        builder.store(word(0), self.code)
         with builder.if_then(builder.icmp_signed("!=", mode, word(1))):
-            builder.store(builder.call(main, [self.words, begin, end]), code)
+            builder.store(builder.call(main, [self.words, begin, end]), self.code)
         if final is not None:
             wanted = builder.icmp_signed("!=", mode, word(0))
-            fine = builder.icmp_signed("==", builder.load(code, typ=I64), word(0))
+            fine = builder.icmp_signed("==", builder.load(self.code, typ=I64), word(0))
             with builder.if_then(builder.and_(wanted, fine)):
-                builder.store(builder.call(final, [self.words]), code)
-        return builder.load(code, typ=I64)
+                builder.store(builder.call(final, [self.words]), self.code)
+        return builder.load(self.code, typ=I64)
 
     def result(self, code: Any) -> None:
         """Return None, or the code."""
@@ -152,12 +139,10 @@ def emit_entry(kernel: Kernel, function: Any, main: Any, final: Any) -> None:
     error = builder.ptrtoint(emitter.call("PyErr_Occurred"), I64)
     with builder.if_then(builder.icmp_signed("!=", error, word(0)), likely=False):
         builder.ret(ir.Constant(POINTER, None))
-    state = builder.alloca(POINTER)
-    builder.store(ir.Constant(POINTER, None), state)
     large = builder.icmp_unsigned(">=", product, word(UNLOCK_ITERATIONS))
     with builder.if_then(large):
-        builder.store(emitter.call("PyEval_SaveThread"), state)
+        builder.store(emitter.call("PyEval_SaveThread"), emitter.state)
     code = emitter.run(main, final, mode, begin, end)
     with builder.if_then(large):
-        emitter.call("PyEval_RestoreThread", builder.load(state, typ=POINTER))
+        emitter.call("PyEval_RestoreThread", builder.load(emitter.state, typ=POINTER))
     emitter.result(code)

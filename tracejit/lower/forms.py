@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.lower.instructions import Emitter, Placement
+from tracejit.lower.instructions import Emitter
 from tracejit.lower.llvm_types import word
+from tracejit.lower.placement import Placement, placements
 from tracejit.lower.reduction import BLOCK, Accumulator, ColumnAccumulators
 from tracejit.schedule.kernel import CHUNK, TILE, Kernel, Reduce, Stage
 
@@ -24,8 +25,8 @@ def emit_final(kernel: Kernel, function: Any) -> None:
     """The body of `i64 final(p)` of a `reduce_all` kernel: combine the partial results, run the epilogue."""
     emitter = Emitter(kernel, function)
     nest, first = emitter.nest, kernel.stages[0]
-    placements = _placements(kernel)
-    emitter.place(first, placements[0], 0)
+    plain = placements(kernel)
+    emitter.place(first, plain[0], 0)
     accumulators = _accumulators(emitter, first)
     partials = _partials(kernel)
     for accumulator in accumulators.values():
@@ -37,7 +38,7 @@ def emit_final(kernel: Kernel, function: Any) -> None:
             accumulator.add_partial(emitter.load(pointer, stored, accumulator.dtype))
     for number, accumulator in accumulators.items():
         emitter.define(number, accumulator.result())
-    for stage, placement in zip(kernel.stages[1:], placements[1:], strict=True):
+    for stage, placement in zip(kernel.stages[1:], plain[1:], strict=True):
         _stage(emitter, stage, placement)
     nest.finish()
 
@@ -47,22 +48,18 @@ def emit_final(kernel: Kernel, function: Any) -> None:
 
 def _map(emitter: Emitter, begin: Any, end: Any) -> None:
     kernel, nest = emitter.kernel, emitter.nest
-    placements = _placements(kernel)
+    plain = placements(kernel)
     with ExitStack() as loops:
         for depth, axis in enumerate(kernel.outer):
-            _place_all(emitter, placements, depth)
+            _place_all(emitter, plain, depth)
             bounds = (begin, end) if depth == 0 else (word(0), nest.extent(axis))
             loops.enter_context(nest.loop(*bounds, axis=axis))
-        for stage, placement in zip(kernel.stages, placements, strict=True):
+        for stage, placement in zip(kernel.stages, plain, strict=True):
             _stage(emitter, stage, placement)
 
 
-def _placements(kernel: Kernel) -> list[Placement]:
-    return [Placement(kernel, kernel.outer + stage.axes, len(kernel.outer)) for stage in kernel.stages]
-
-
-def _place_all(emitter: Emitter, placements: list[Placement], depth: int) -> None:
-    for stage, placement in zip(emitter.kernel.stages, placements, strict=True):
+def _place_all(emitter: Emitter, by_stage: list[Placement], depth: int) -> None:
+    for stage, placement in zip(emitter.kernel.stages, by_stage, strict=True):
         emitter.place(stage, placement, depth)
 
 
@@ -89,11 +86,11 @@ def _stage_loops(
     emitter: Emitter, stage: Stage, placement: Placement, accumulators: list[Accumulator], bounds: tuple[Any, Any]
 ) -> None:
     """The loops of a stage, the first of them over `bounds`; a blocked sum splits the innermost."""
-    nest, depth = emitter.nest, len(emitter.kernel.outer)
+    nest, depth, in_blocks = emitter.nest, len(emitter.kernel.outer), any(x.compensated for x in accumulators)
     with ExitStack() as loops:
         for number, axis in enumerate(stage.axes):
             begin, end = bounds if number == 0 else (word(0), nest.extent(axis))
-            if number == len(stage.axes) - 1 and any(x.blocked for x in accumulators):
+            if number == len(stage.axes) - 1 and in_blocks:
                 begin = loops.enter_context(nest.loop(begin, end, step=BLOCK, parallel=False))
                 end = _smaller(emitter, nest.builder.add(begin, word(BLOCK), flags=("nsw",)), end)
                 loops.callback(lambda: [x.end_block() for x in accumulators])
@@ -147,7 +144,7 @@ def _chunk_count(emitter: Emitter) -> Any:
 def _chunks(emitter: Emitter, begin: Any, end: Any) -> None:
     """Each chunk of the first stage into its partial results; what does not vary is stored by `final`."""
     kernel, nest, builder = emitter.kernel, emitter.nest, emitter.builder
-    stage, placement = kernel.stages[0], _placements(kernel)[0]
+    stage, placement = kernel.stages[0], placements(kernel)[0]
     emitter.place(stage, placement, 0, stores=False)
     accumulators = list(_accumulators(emitter, stage).values())
     with nest.loop(begin, end, parallel=False) as chunk:
@@ -171,23 +168,23 @@ def _columns(emitter: Emitter, begin: Any, end: Any) -> None:
     """Tiles of the last outer axis; inside a tile each stage runs its rows, and for each row the tile's columns."""
     kernel, nest, builder = emitter.kernel, emitter.nest, emitter.builder
     prefix, last = kernel.outer[:-1], kernel.outer[-1]
-    placements = []
+    by_column = []
     for stage in kernel.stages:
         order = prefix + stage.axes + (last,)
-        placements.append(Placement(kernel, order, len(order)))
+        by_column.append(Placement(kernel, order, len(order)))
     with ExitStack() as loops:
         for depth, axis in enumerate(prefix):
-            _place_all(emitter, placements, depth)
+            _place_all(emitter, by_column, depth)
             bounds = (begin, end) if depth == 0 else (word(0), nest.extent(axis))
             loops.enter_context(nest.loop(*bounds, axis=axis))
-        _place_all(emitter, placements, len(prefix))
+        _place_all(emitter, by_column, len(prefix))
         if prefix:
             begin, end = word(0), builder.sdiv(builder.add(nest.extent(last), word(TILE - 1)), word(TILE))
         tile = loops.enter_context(nest.loop(begin, end, parallel=False))
         first = builder.mul(tile, word(TILE), flags=("nsw",))
         stop = _smaller(emitter, builder.add(first, word(TILE), flags=("nsw",)), nest.extent(last))
         finished: dict[int, ColumnAccumulators] = {}
-        for stage, placement in zip(kernel.stages, placements, strict=True):
+        for stage, placement in zip(kernel.stages, by_column, strict=True):
             finished |= _column_stage(emitter, stage, placement, (first, stop), finished)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 
 from tracejit.lower.llvm_types import DOUBLE, I64, register_type, word
 from tracejit.lower.loop_nest import LoopNest
+from tracejit.lower.placement import Placement
 from tracejit.lower.scalar_llvm import LlvmScalar, load_value, store_value
 from tracejit.ops.table import OPS
 from tracejit.schedule.kernel import (
@@ -32,42 +34,6 @@ FASTMATH = ("reassoc", "contract", "arcp", "nsz")
 """What `fastmath` allows on the arithmetic that the user wrote; NaN and infinities keep their meaning."""
 
 _ARITHMETIC = frozenset({"fadd", "fsub", "fmul", "fdiv"})
-
-
-class Placement:
-    """For an order of loops: how many of them an instruction stands in."""
-
-    def __init__(self, kernel: Kernel, order: tuple[int, ...], reduced: int) -> None:
-        self._kernel = kernel
-        self._place = {axis: position + 1 for position, axis in enumerate(order)}
-        self._reduced = reduced
-        self._by_number = {i.number: i for i in kernel.instructions}
-        self._written = {i.body.operand for i in kernel.instructions if isinstance(i.body, Store)}
-        self._known: dict[int, int] = {}
-
-    def depth(self, number: int) -> int:
-        """The number of loops around an instruction; a Reduce's value has the depth given as `reduced`."""
-        if number not in self._known:
-            self._known[number] = self._depth(self._by_number[number])
-        return self._known[number]
-
-    def _depth(self, instruction: Instruction) -> int:
-        body = instruction.body
-        if isinstance(body, Reduce):
-            return self._reduced
-        if isinstance(body, Position):
-            return self._place[body.axis]
-        if isinstance(body, Apply):
-            return max(map(self.depth, body.args), default=0)
-        if not isinstance(body, Load | Gather | Store):
-            return 0
-        found = [self._place[x.axis] for x in body.indices if isinstance(x, Index) and x.axis is not None]
-        found += [self.depth(x) for x in body.indices if isinstance(x, int)]
-        if isinstance(body, Store):
-            found.append(self.depth(body.value))
-        if body.operand in self._written:
-            found.append(len(self._kernel.outer))  # never moved ahead of another stage's store
-        return max(found, default=0)
 
 
 class Emitter:
@@ -159,7 +125,8 @@ class Emitter:
         scalar = OPS[body.op].scalar
         assert scalar is not None, body.op
         arguments = [language.cast(x, "float32") if x.dtype == np.float16 else x for x in arguments]
-        result = scalar(*arguments, **dict(body.params))
+        with self.nest.memory():  # a definition may read a constant table
+            result = scalar(*arguments, **dict(body.params))
         if self.kernel.fastmath:
             self._relax(result, arguments)
         return language.cast(result, dtype)
@@ -208,7 +175,7 @@ class Emitter:
             position = builder.select(outside, word(0), wrapped)
             pointer = nest.step_bytes(pointer, position, body.operand, dimension)
         code = builder.select(failed, word(number + 1), word(0))
-        worst = builder.module.declare_intrinsic("llvm.umax", [I64])
+        worst = builder.module.declare_intrinsic("llvm.umax", [I64], ir.FunctionType(I64, [I64, I64]))
         builder.store(builder.call(worst, [builder.load(nest.error, typ=I64), code]), nest.error)
         return self._checked_load(pointer, body, dtype)
 

@@ -21,11 +21,6 @@ def word(value: int) -> Any:
     return ir.Constant(I64, value)
 
 
-def memory_type(dtype: np.dtype[Any]) -> Any:
-    """The type of an element in memory, of the right size for address arithmetic."""
-    return ir.IntType(8 * dtype.itemsize)
-
-
 def register_type(dtype: np.dtype[Any]) -> Any:
     """The type of a value: bool is i1."""
     if dtype.kind == "b":
@@ -33,6 +28,11 @@ def register_type(dtype: np.dtype[Any]) -> Any:
     if dtype.kind == "f":
         return {2: ir.HalfType(), 4: ir.FloatType(), 8: DOUBLE}[dtype.itemsize]
     return ir.IntType(8 * dtype.itemsize)
+
+
+def memory_type(dtype: np.dtype[Any]) -> Any:
+    """The type of an element in memory: bool is i8."""
+    return I8 if dtype.kind == "b" else register_type(dtype)
 
 
 class _DistinctNode(ir.MDValue):  # type: ignore[misc]

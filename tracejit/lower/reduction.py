@@ -1,8 +1,8 @@
 """Accumulators: how a reduction adds up, exactly enough and always in the same order.
 
-Floating-point sums run in blocks of `BLOCK` elements of the innermost axis.  Inside a block the compiler may reassociate
+Floating-point sums run in blocks of the innermost axis.  Inside a block the compiler may reassociate
 (and so vectorize, with several accumulators); the totals of the blocks are added one after the other, with the rounding
-error of each addition kept (two-sum) for float64, in float64 for the narrower floats.  The order depends on sizes alone,
+error of each addition kept (two-sum).  Narrower floats than float64 add up in float64 and need no such care.  The order depends on sizes alone,
 so any number of threads gives the same bits.
 """
 
@@ -21,8 +21,8 @@ from tracejit.schedule.kernel import Instruction, Reduce
 from tracejit.vecmath import language
 from tracejit.vecmath.language import Scalar
 
-BLOCK = 512
-"""Elements of the innermost axis that are added up freely."""
+BLOCK = 128
+"""Elements of the innermost axis that are added up freely in a compensated sum; NumPy's pairwise sum has the same."""
 
 _REASSOCIABLE = frozenset({"fadd", "fmul"})
 
@@ -37,8 +37,7 @@ class Combiner:
         self.result_dtype = np.dtype(instruction.dtype)
         self.op = OPS[self.body.op]
         self.dtype = np.dtype(accumulator_dtype(self.op.name, value_dtype))
-        self.blocked = self.op.compensated and self.dtype.kind == "f"
-        self.block_dtype = np.dtype("f4") if self.blocked and value_dtype != "float64" else self.dtype
+        self.compensated = self.op.compensated and value_dtype == "float64"
 
     def identity(self, dtype: np.dtype[Any]) -> Scalar:
         """The neutral element."""
@@ -54,6 +53,12 @@ class Combiner:
         if free and getattr(instruction, "opname", None) in _REASSOCIABLE:
             instruction.flags = [*instruction.flags, "reassoc"]
         return result
+
+    def finished(self, total: Scalar) -> Scalar:
+        """An accumulated value as the instruction's dtype; to float16 by way of float32, as NumPy's sums go."""
+        if self.result_dtype == np.float16:
+            total = language.cast(total, "float32")
+        return language.cast(total, self.result_dtype)
 
     def slot(self, dtype: np.dtype[Any], count: int = 1) -> Any:
         """A stack slot for accumulators."""
@@ -78,10 +83,9 @@ class Accumulator(Combiner):
 
     def __init__(self, emitter: Emitter, instruction: Instruction, value_dtype: str) -> None:
         super().__init__(emitter, instruction, value_dtype)
-        self.compensated = self.blocked and value_dtype == "float64"
         self._total = self.slot(self.dtype)
         self._lost = self.slot(self.dtype)
-        self._block = self.slot(self.block_dtype)
+        self._block = self.slot(self.dtype)
 
     def start(self) -> None:
         """Forget everything."""
@@ -91,18 +95,18 @@ class Accumulator(Combiner):
 
     def start_block(self) -> None:
         """Begin a block of steps."""
-        if self.blocked:
-            self.put(self._block, self.identity(self.block_dtype))
+        if self.compensated:
+            self.put(self._block, self.identity(self.dtype))
 
     def step(self, value: Scalar) -> None:
         """Take in one value."""
-        slot, dtype = (self._block, self.block_dtype) if self.blocked else (self._total, self.dtype)
-        self.put(slot, self.combine(self.get(slot, dtype), value, free=True))
+        slot = self._block if self.compensated else self._total
+        self.put(slot, self.combine(self.get(slot, self.dtype), value, free=True))
 
     def end_block(self) -> None:
         """Add the block to the total."""
-        if self.blocked:
-            self.add(self.get(self._block, self.block_dtype))
+        if self.compensated:
+            self.add(self.get(self._block, self.dtype))
 
     def add(self, part: Scalar) -> None:
         """Take in the total of a part, keeping the rounding error where that is promised."""
@@ -119,7 +123,7 @@ class Accumulator(Combiner):
 
     def add_partial(self, part: Scalar) -> None:
         """Take in a partial result."""
-        if self.blocked:
+        if self.compensated:
             self.add(part)
         else:
             self.step(part)
@@ -134,7 +138,7 @@ class Accumulator(Combiner):
 
     def result(self) -> Scalar:
         """The value of the Reduce instruction."""
-        return language.cast(self.total(), self.result_dtype)
+        return self.finished(self.total())
 
 
 class ColumnAccumulators(Combiner):
@@ -157,7 +161,7 @@ class ColumnAccumulators(Combiner):
 
     def result(self, column: Any) -> Scalar:
         """The value of the Reduce instruction for a column."""
-        return language.cast(self._read(column), self.result_dtype)
+        return self.finished(self._read(column))
 
     def _read(self, column: Any) -> Scalar:
         return self.emitter.load(self._at(column), self.dtype, self.dtype)

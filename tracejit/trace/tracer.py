@@ -86,6 +86,9 @@ class Tracer(Traced):
     def write(self, value: Node) -> None:
         """Replace the elements under this view; every other view of the storage sees it."""
         trace = current()
+        leaf = self._storage.leaf
+        if leaf is not None and not trace.leaves[leaf].value.flags.writeable:
+            raise ValueError("assignment destination is read-only")
         self._storage.node = write_steps(trace.builder, self._storage.node, self._steps, value, user_line())
         self._storage.mutated = True
 

@@ -1,0 +1,196 @@
+"""Minimax coefficients for `tracejit.vecmath`: `python -m benchmarks.fit_polynomials [NAME...]` prints them.
+
+Each fit is the Remez exchange (E. Remez, 1934; Muller, Handbook of Floating-Point Arithmetic, ch. 10) in high
+precision for the function named in its row, weighted by how much an error of the polynomial counts in the result.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import mpmath
+from mpmath import mp, mpf
+
+Function = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Approximate `function` on [low, high]; minimize max |weight * error|."""
+
+    function: Function
+    low: Any
+    high: Any
+    degree: int
+    weight: Function = lambda x: mpf(1)
+
+
+def remez(fit: Fit, grid: int = 1500, rounds: int = 12) -> tuple[list[Any], Any]:
+    """The coefficients from the constant term upwards, and the largest weighted error."""
+    n = fit.degree + 2
+    low, high = mpf(fit.low), mpf(fit.high)
+    middle, half = (low + high) / 2, (high - low) / 2
+    points = [-mpmath.cos(mpmath.pi * k / grid) for k in range(grid + 1)]
+    xs = [middle + half * u for u in points]
+    values = [fit.function(x) for x in xs]
+    weights = [fit.weight(x) for x in xs]
+    chosen = [round(grid * k / (n - 1)) for k in range(n)]
+    for _ in range(rounds):
+        # the alternation condition in a Chebyshev basis, which stays well conditioned
+        system = mpmath.matrix(n, n)
+        right = mpmath.matrix(n, 1)
+        for row, k in enumerate(chosen):
+            for column in range(n - 1):
+                system[row, column] = mpmath.chebyt(column, points[k])
+            system[row, n - 1] = (-1) ** row / weights[k]
+            right[row] = values[k]
+        solution = mpmath.lu_solve(system, right)
+        chebyshev = [solution[k] for k in range(n - 1)]
+        errors = [w * (_clenshaw(chebyshev, u) - v) for w, u, v in zip(weights, points, values, strict=True)]
+        extrema = _alternating_extrema(errors, n)
+        if len(extrema) < n or extrema == chosen:
+            break
+        chosen = extrema
+    return _monomials(chebyshev, middle, half), max(abs(e) for e in errors)
+
+
+def _clenshaw(coefficients: list[Any], u: Any) -> Any:
+    above = later = mpf(0)
+    for c in reversed(coefficients[1:]):
+        above, later = 2 * u * above - later + c, above
+    return u * above - later + coefficients[0]
+
+
+def _alternating_extrema(errors: list[Any], count: int) -> list[int]:
+    best: list[int] = []
+    for k, error in enumerate(errors):
+        if best and (error > 0) == (errors[best[-1]] > 0):
+            if abs(error) > abs(errors[best[-1]]):
+                best[-1] = k
+        else:
+            best.append(k)
+    while len(best) > count:
+        best.pop(0 if abs(errors[best[0]]) < abs(errors[best[-1]]) else -1)
+    return best
+
+
+def _monomials(chebyshev: list[Any], middle: Any, half: Any) -> list[Any]:
+    """Chebyshev series in (x - middle) / half as a polynomial in x."""
+    line = [-middle / half, 1 / half]
+    before: list[Any] = [mpf(1)]
+    current = list(line)
+    total = [chebyshev[0]] + [mpf(0)] * (len(chebyshev) - 1)
+    for c in chebyshev[1:]:
+        for k, value in enumerate(current):
+            total[k] += c * value
+        following = [mpf(0)] * (len(current) + 1)
+        for k, value in enumerate(current):
+            following[k] += 2 * line[0] * value
+            following[k + 1] += 2 * line[1] * value
+        for k, value in enumerate(before):
+            following[k] -= value
+        before, current = current, following
+    return total
+
+
+def _series(function: Function, terms: int = 40) -> Function:
+    """A removable singularity at 0 filled in by the Taylor series of `function`, given as its value near 0."""
+
+    def at(x: Any) -> Any:
+        return function(x if abs(x) > mpf(10) ** -12 else mpf(10) ** -12)
+
+    return at
+
+
+def _log_tail(z: Any) -> Any:
+    """R of log(1 + f) = f - f*f/2 + s*(f*f/2 + z*R(z)), s = f/(2 + f), z = s*s: (2*atanh(s) - 2*s)/(s*z)."""
+    s = mpmath.sqrt(z)
+    return (2 * mpmath.atanh(s) - 2 * s) / (s * z)
+
+
+def _odd_tail(function: Function) -> Function:
+    """(function(x) - x) / x**3 as a function of z = x*x."""
+    return _series(lambda z: (function(mpmath.sqrt(z)) - mpmath.sqrt(z)) / (z * mpmath.sqrt(z)))
+
+
+def _erfc_scaled(u: Any) -> Any:
+    """(1 + 2*x) * exp(x*x) * erfc(x) at x = 2*(1 + u)/(1 - u)... see `error_function`."""
+    x = _ERFC_CENTRE * (1 + u) / (1 - u)
+    return (1 + 2 * x) * mpmath.exp(x * x) * mpmath.erfc(x)
+
+
+_ERFC_CENTRE = 2
+_LN2 = mpmath.log(2)
+_R = _LN2 / 2 * mpf("1.0001")
+_S = (mpmath.sqrt(2) - 1) ** 4 * mpf("1.0001")
+_F = (mpmath.sqrt(mpf(1) / 2) - 1, mpmath.sqrt(2) - 1)
+_Q = (mpmath.pi / 4) ** 2 * mpf("1.0001")
+_T8 = (mpmath.sqrt(2) - 1) ** 2 * mpf("1.0001")
+
+
+def _exponential(degree: int) -> Fit:
+    return Fit(_series(lambda r: (mpmath.exp(r) - 1 - r) / r**2), -_R, _R, degree, lambda r: max(r**2, mpf("0.003")))
+
+
+def _logarithm32(degree: int) -> Fit:
+    return Fit(
+        _series(lambda f: (mpmath.log1p(f) - f + f * f / 2) / f**3),
+        *_F,
+        degree,
+        lambda f: max(f**2, mpf("0.002")),
+    )
+
+
+def _odd(function: Function, limit: Any, degree: int) -> Fit:
+    """Odd functions as x + x**3 * P(x*x): the weight is that of a relative error."""
+    return Fit(_odd_tail(function), mpf(10) ** -20, limit, degree, lambda z: z + mpf(10) ** -9)
+
+
+FITS: dict[str, Callable[[], Fit]] = {
+    "EXP64": lambda: _exponential(9),
+    "EXP32": lambda: _exponential(4),
+    "LOG64": lambda: Fit(_series(_log_tail), mpf(10) ** -20, _S, 6, lambda z: z + mpf(10) ** -9),
+    "LOG32": lambda: _logarithm32(7),
+    "POW64": lambda: Fit(
+        _series(lambda z: (mpmath.atanh(mpmath.sqrt(z)) / mpmath.sqrt(z) - 1 - z / 3) / z**2),
+        mpf(10) ** -20,
+        _S,
+        8,
+        lambda z: z**2 + mpf(10) ** -12,
+    ),
+    "SIN64": lambda: _odd(mpmath.sin, _Q, 5),
+    "COS64": lambda: Fit(
+        _series(lambda z: (mpmath.cos(mpmath.sqrt(z)) - 1 + z / 2) / z**2),
+        mpf(10) ** -20,
+        _Q,
+        5,
+        lambda z: z**2 + mpf(10) ** -9,
+    ),
+    "SIN32": lambda: _odd(mpmath.sin, _Q, 2),
+    "COS32": lambda: Fit(
+        _series(lambda z: (mpmath.cos(mpmath.sqrt(z)) - 1 + z / 2) / z**2),
+        mpf(10) ** -20,
+        _Q,
+        2,
+        lambda z: z**2 + mpf(10) ** -9,
+    ),
+    "ARCTAN64": lambda: _odd(mpmath.atan, _T8, 11),
+    "ARCTAN32": lambda: _odd(mpmath.atan, _T8, 4),
+    "ARCSIN64": lambda: _odd(mpmath.asin, mpf("0.2501"), 12),
+    "ARCSIN32": lambda: _odd(mpmath.asin, mpf("0.2501"), 4),
+}
+
+
+def main() -> None:
+    mp.dps = 50
+    for name in sys.argv[1:] or FITS:
+        coefficients, error = remez(FITS[name]())
+        print(f"# {name}: largest weighted error 2**{float(mpmath.log(error, 2)):.1f}")
+        print("(\n" + "".join(f"    {float(c)!r},\n" for c in coefficients) + ")")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Errors as users read them: their own lines only, the arguments' types, the cause and the mend."""
+
+from __future__ import annotations
+
+import linecache
+import traceback
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from tracejit.jit.segments import Break, Run
+from tracejit.trace.pytree import flatten
+from tracejit.trace.state import PACKAGE
+
+
+def clarified(error: Exception, name: str, run: Run) -> Exception:
+    """The same exception with tracejit's own frames taken out and a note that names the user's line."""
+    own = _frames(error.__traceback__)
+    deepest = traceback.extract_tb(error.__traceback__)[-1].filename if error.__traceback__ else ""
+    error.__traceback__ = _linked(own)
+    if own and (deepest.startswith(PACKAGE) or "numpy" in deepest):
+        frame = own[-1]
+        path, line = frame.tb_frame.f_code.co_filename, frame.tb_lineno
+        text = linecache.getline(path, line).strip()
+        error.add_note(f"while tracing {name}({_types(run)})\n  at {path}:{line}: {text}")
+    return error
+
+
+def _frames(link: TracebackType | None) -> list[TracebackType]:
+    found = []
+    while link is not None:
+        path = link.tb_frame.f_code.co_filename
+        if not path.startswith(PACKAGE) and not path.startswith("<") and "/numpy/" not in path:
+            found.append(link)
+        link = link.tb_next
+    return found
+
+
+def _linked(frames: list[TracebackType]) -> TracebackType | None:
+    """A traceback of these frames only."""
+    result: TracebackType | None = None
+    for frame in reversed(frames):
+        result = TracebackType(result, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
+    return result
+
+
+def _types(run: Run) -> str:
+    leaves: list[Any] = []
+    flatten((run.args, run.kwargs), leaves)
+    shown = [
+        f"{leaf.dtype}[{', '.join(map(str, leaf.shape))}]" if isinstance(leaf, (np.ndarray, np.generic)) else repr(leaf)[:40]
+        for leaf in leaves[:8]
+    ]
+    return ", ".join(shown) + (", ..." if len(leaves) > 8 else "")
+
+
+class GraphBreak(RuntimeError):
+    """Under fullgraph=True: Python needs a value in the middle of the graph."""
+
+
+def fullgraph_error(name: str, at: Break) -> GraphBreak:
+    """What needed a value, where, and what to write instead."""
+    mend = {
+        "bool": "np.where(condition, a, b), or `tj.cond` for a branch worth skipping",
+        "int": "an argument, or a static argument (static_argnames)",
+        "index": "an argument, or a static argument (static_argnames)",
+        "float": "the traced value itself: arithmetic on it needs no float()",
+    }.get(at.call.name, "an equivalent whose result has a shape known beforehand, outside the function otherwise")
+    return GraphBreak(
+        f"{name} was jitted with fullgraph=True, but needs the value of a traced array: {at.call.name}() at {at.line}.\n"
+        f"Use {mend}; or drop fullgraph=True and let the graph be split there."
+    )

@@ -1,0 +1,147 @@
+"""`explain`: what became of a function, in words, and as a picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tracejit.ir import size as sizes
+from tracejit.jit.drawing import dot_text, html_page, svg_bytes
+from tracejit.jit.segment_code import essential
+from tracejit.jit.segments import Segment, describe, leaf_kind
+from tracejit.lower.python_source import python_source
+from tracejit.schedule.kernel import Kernel
+from tracejit.schedule.steps import CallNumpy, Launch, Multiply, reads, writes
+from tracejit.trace.pytree import flatten
+
+if TYPE_CHECKING:
+    from tracejit.jit.tracing import Arguments
+
+
+@dataclass
+class Explanation:
+    """What `explain` found; print it, or `save` the graph as .svg, .dot or .html.
+
+    kernels: the fused kernels of all segments, in order of execution; sources: each as a Python loop nest.
+    """
+
+    name: str
+    segments: list[Segment]
+    opaque: list[str]
+    reasons: list[str]
+    plain_reason: str | None
+    stats: Any
+    sizes: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def kernels(self) -> list[Kernel]:
+        return [step.kernel for segment in self.segments for step in segment.program.steps if isinstance(step, Launch)]
+
+    @property
+    def sources(self) -> list[str]:
+        return [python_source(kernel) for kernel in self.kernels]
+
+    def __str__(self) -> str:
+        if self.plain_reason is not None:
+            return f"{self.name} runs as plain NumPy: {self.plain_reason}"
+        parts = [self._summary()]
+        for number, segment in enumerate(self.segments):
+            parts.append(_segment_text(segment, number, len(self.segments), self.sizes))
+        if self.opaque:
+            parts.append("NumPy is called for:\n" + "\n".join(f"    {item}" for item in self.opaque))
+        if self.reasons:
+            parts.append("traced again because:\n" + "\n".join(f"    {reason}" for reason in self.reasons[-8:]))
+        return "\n\n".join(parts)
+
+    __repr__ = __str__
+
+    def _summary(self) -> str:
+        s = self.stats
+        return (
+            f"{self.name}: {len(self.kernels)} kernel{'s' * (len(self.kernels) != 1)} in {len(self.segments)} "
+            f"segment{'s' * (len(self.segments) != 1)}; {s.calls} calls, {s.traces} traces, {s.kernels_compiled} kernels "
+            f"compiled in {s.compile_seconds:.3f} s, {s.cache_hits} from caches"
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write the optimized graphs as a picture; the ending decides: .dot, .svg (needs graphviz) or .html."""
+        target = Path(path)
+        dot = dot_text(self.name, [segment.graph for segment in self.segments], [s.program for s in self.segments])
+        if target.suffix == ".dot":
+            target.write_text(dot)
+        elif target.suffix == ".svg":
+            target.write_bytes(svg_bytes(dot))
+        elif target.suffix == ".html":
+            target.write_text(html_page(self.name, str(self), dot))
+        else:
+            raise ValueError(f"cannot save a graph as {target.suffix!r}: use .dot, .svg or .html")
+        return target
+
+
+def _segment_text(segment: Segment, number: int, count: int, values: dict[str, int]) -> str:
+    lines = [f"segment {number}"] if count > 1 else []
+    lines += ["as traced:", str(segment.traced), "", "optimized:", str(segment.graph)]
+    guards = essential([text for text, _ in segment.guards])
+    if guards:
+        lines += ["", "guards: " + "; ".join(guards)]
+    for position, step in enumerate(segment.program.steps):
+        if isinstance(step, Launch):
+            moved = _bytes_moved(step, values)
+            lines += ["", f"kernel {position} ({step.kernel.form}{moved}):", python_source(step.kernel)]
+        elif isinstance(step, CallNumpy):
+            name = step.call.name if step.call is not None else "np.matmul"
+            lines += ["", f"step {position}: NumPy's {name}"]
+        elif isinstance(step, Multiply):
+            lines += ["", f"step {position}: np.matmul"]
+    if segment.following is not None:
+        lines += ["", f"then {segment.following.call.name}() at {segment.following.line}"]
+    return "\n".join(lines)
+
+
+def _bytes_moved(step: Launch, values: dict[str, int]) -> str:
+    """Bytes read and written, for the sizes of this call."""
+    try:
+        total = [
+            sum(int(np.prod([sizes.evaluate(d, values) for d in b.shape])) * b.dtype.itemsize for b in set(buffers))
+            for buffers in (reads(step), writes(step))
+        ]
+    except KeyError:
+        return ""
+    return f", reads {total[0]:,} bytes, writes {total[1]:,}"
+
+
+def explain_segments(jitted: Any, first: Segment | None, args: Any, kwargs: Any) -> Explanation:
+    """Follow the segments from the first along the latest branches."""
+    found: list[Segment] = []
+    while first is not None:
+        found.append(first)
+        children = first.following.children if first.following is not None else []
+        first = children[-1][1] if children else None
+    leaves: list[Any] = []
+    flatten((args, kwargs), leaves)
+    values = found[0].named_values([leaf for leaf in leaves if leaf_kind(leaf) != "static"]) if found else {}
+    return Explanation(jitted.__name__, found, jitted.opaque, jitted.reasons, jitted.plain_reason, jitted.stats, values)
+
+
+def retrace_reason(roots: Sequence[Segment], arguments: Arguments) -> str:
+    """Why the newest trace does not fit a call: the first guard that fails."""
+    segment = roots[-1]
+    new = [leaf for leaf, dynamic in zip(arguments.leaves, arguments.dynamic, strict=True) if dynamic]
+    if segment.tree != arguments.tree:
+        return "arguments of another structure"
+    for position, (old, now) in enumerate(zip(segment.leaf_types, new, strict=False)):
+        if old != describe(now):
+            return f"argument leaf {position} was {old}, is {describe(now)}"
+    names = segment.named_values(new)
+    for text, line in segment.guards:
+        try:
+            if not eval(text, {"math": math}, names):
+                return f"the guard {text} ({line}) fails"
+        except (NameError, KeyError):
+            continue
+    return "a static argument, global, closure variable or attribute changed"

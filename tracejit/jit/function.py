@@ -1,0 +1,237 @@
+"""`jit`: the decorator, and the callable that it makes."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import MethodType
+from typing import Any, TypeVar, overload
+
+from tracejit.ir.graph import Graph
+from tracejit.jit.errors import clarified, fullgraph_error
+from tracejit.jit.explain import Explanation, explain_segments, retrace_reason
+from tracejit.jit.host_code import MISS
+from tracejit.jit.logging import log
+from tracejit.jit.segments import Break, Run, Segment
+from tracejit.jit.tracing import Tracing, read_environment, take_apart
+from tracejit.trace.state import ACTIVE, Untraceable
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Mode(threading.local):
+    disabled = False
+
+
+_MODE = _Mode()
+MAX_TRACES = 64
+"""Traces kept for one function; past it, calls that fit none run as plain NumPy."""
+
+
+@contextmanager
+def disable_jit() -> Iterator[None]:
+    """Run jitted functions as plain NumPy inside the `with` block, so that `pdb` and `print` work.
+
+    The environment variable TRACEJIT_DISABLE=1 does the same for a whole process.
+
+    >>> import numpy as np, tracejit as tj
+    >>> @tj.jit
+    ... def f(x):
+    ...     return x + 1
+    >>> with tj.disable_jit():
+    ...     f(np.zeros(2))
+    array([1., 1.])
+    """
+    before, _MODE.disabled = _MODE.disabled, True
+    try:
+        yield
+    finally:
+        _MODE.disabled = before
+
+
+@dataclass
+class Stats:
+    """Counts since the function was made.
+
+    traces: times that Python ran on tracers; kernels_compiled, cache_hits: kernels compiled, found in memory or on disk;
+    calls: calls in all; plain_calls: those that ran as plain NumPy; compile_seconds: spent in the compiler.
+    """
+
+    traces: int = 0
+    kernels_compiled: int = 0
+    cache_hits: int = 0
+    calls: int = 0
+    plain_calls: int = 0
+    compile_seconds: float = 0.0
+
+
+class Jitted:
+    """A function under `jit`; see there.  `stats` counts, `explain` tells, `trace` gives the graph."""
+
+    def __init__(self, function: Callable[..., Any], static_argnames: Sequence[str], fullgraph: bool, fastmath: bool) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.fullgraph, self.fastmath = fullgraph, fastmath
+        self.check = "verify" in os.environ.get("TRACEJIT_DEBUG", "")
+        self.stats = Stats()
+        self.roots: list[Segment] = []
+        self.branches = 0
+        self.reasons: list[str] = []
+        self.opaque: list[str] = []
+        self.plain_reason: str | None = None
+        self._static_names = frozenset(static_argnames)
+        self._static_positions = _positions(function, static_argnames)
+        self._lock = threading.RLock()
+        self._disabled = os.environ.get("TRACEJIT_DISABLE", "") not in ("", "0")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if _MODE.disabled or self._disabled or ACTIVE.trace is not None:
+            return self.function(*args, **kwargs)
+        self.stats.calls += 1
+        for segment in self.roots:
+            result = segment.function(args, kwargs)
+            if result is not MISS:
+                return result
+        return self._first_call(args, kwargs)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else MethodType(self, instance)
+
+    def run_plain(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The function as it is."""
+        self.stats.plain_calls += 1
+        return self.function(*args, **kwargs)
+
+    def _first_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self.plain_reason is not None or len(self.roots) >= MAX_TRACES:
+            if self.plain_reason is None:
+                self.reasons.append(f"more than {MAX_TRACES} traces; further argument types run as plain NumPy")
+            return self.run_plain(args, kwargs)
+        return self.trace_run(Run(self, args, kwargs))
+
+    def trace_run(self, run: Run) -> Any:
+        """Trace what is new in a call, and finish the call."""
+        with self._lock:
+            try:
+                arguments = take_apart(run.args, run.kwargs, self._static_positions, set(self._static_names))
+                if not run.path and self.roots:
+                    self.reasons.append(retrace_reason(self.roots, arguments))
+                    log("retrace", f"{self.__name__}: {self.reasons[-1]}")
+                environment = read_environment(self.function, arguments.objects)
+                tracing = Tracing(self, run, arguments, environment)
+                self.stats.traces += 1
+                return tracing.execute()
+            except Untraceable as reason:
+                if any(brk.call for brk, _ in run.path) and run.leaves and getattr(run, "wrote", False):
+                    raise
+                self.plain_reason = self.plain_reason or str(reason)
+                log("plain", f"{self.__name__} runs as plain NumPy: {reason}")
+            except Exception as error:
+                raise clarified(error, self.__name__, run) from error.__cause__
+        return self.run_plain(run.args, run.kwargs)
+
+    def trace_tail(self, run: Run) -> Any:
+        """A branch that was not seen before."""
+        return self.trace_run(run)
+
+    def add_segment(self, segment: Segment, after: Break | None, outcome: Any, tracing: Tracing) -> None:
+        """Remember a compiled segment where the next call looks for it."""
+        self.stats.kernels_compiled += segment.counts.compiled
+        self.stats.cache_hits += segment.counts.memory_hits + segment.counts.disk_hits
+        self.stats.compile_seconds += segment.counts.compile_seconds
+        self.opaque = list(dict.fromkeys([*self.opaque, *tracing.trace.opaque]))
+        log("graph", f"{self.__name__}\n{segment.graph}")
+        log("code", segment.source)
+        if after is None:
+            self.roots.append(segment)
+        else:
+            after.children.append((outcome, segment))
+            self.branches += 1
+
+    def fullgraph_error(self, at: Break) -> Exception:
+        return fullgraph_error(self.__name__, at)
+
+    # Seeing
+
+    def trace(self, *args: Any, **kwargs: Any) -> Graph:
+        """The graph of a call with these arguments, as traced (the call is performed)."""
+        self._ensure(args, kwargs)
+        return self._segment_for(args, kwargs).traced
+
+    def explain(self, *args: Any, **kwargs: Any) -> Explanation:
+        """What becomes of a call with these arguments (which is performed): graphs, kernels, guards, costs."""
+        self._ensure(args, kwargs)
+        first = None if self.plain_reason is not None else self._segment_for(args, kwargs)
+        return explain_segments(self, first, args, kwargs)
+
+    def _ensure(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self(*args, **kwargs)
+
+    def _segment_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Segment:
+        for segment in self.roots:
+            run = Run(self, args, kwargs, tracing=True)
+            if segment.function(args, kwargs, run) is not MISS:
+                return segment
+        raise RuntimeError(f"{self.__name__} has no graph for these arguments: {self.plain_reason or self.reasons}")
+
+    def sources(self) -> str:
+        """The generated host code of every root segment."""
+        return "\n\n".join(segment.source for segment in self.roots)
+
+    def clear(self) -> None:
+        """Forget all traces."""
+        with self._lock:
+            self.roots, self.branches, self.plain_reason = [], 0, None
+
+
+def _positions(function: Callable[..., Any], names: Sequence[str]) -> set[int]:
+    if not names:
+        return set()
+    parameters = list(inspect.signature(function).parameters)
+    unknown = [name for name in names if name not in parameters]
+    if unknown:
+        raise ValueError(f"static_argnames {unknown} are no parameters of {getattr(function, '__name__', function)}{inspect.signature(function)}")
+    return {parameters.index(name) for name in names}
+
+
+@overload
+def jit(function: F) -> F: ...
+@overload
+def jit(
+    function: None = None, *, static_argnames: str | Sequence[str] = (), fullgraph: bool = False, fastmath: bool = False
+) -> Callable[[F], F]: ...
+def jit(
+    function: Any = None,
+    *,
+    static_argnames: str | Sequence[str] = (),
+    fullgraph: bool = False,
+    fastmath: bool = False,
+) -> Any:
+    """Compile a function written with plain NumPy.
+
+    The function is traced at the first call with arguments of a kind (dtypes, ranks, layouts), its graph optimized and
+    lowered to fused kernels; later calls run those without running Python.  NumPy arrays go in, NumPy arrays come out,
+    and arrays that the function writes to are written to.
+
+    static_argnames: parameters to take as constants; each new value traces anew.
+    fullgraph: raise instead of splitting the graph where Python needs a value (`if t > 0`).
+    fastmath: let floating-point arithmetic be reordered; NaN and infinities keep their meaning.
+
+    >>> import numpy as np, tracejit as tj
+    >>> @tj.jit
+    ... def scaled(x, factor):
+    ...     return np.sum(x * factor, axis=1)
+    >>> scaled(np.ones((2, 3)), 2.0)
+    array([6., 6.])
+    """
+    names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
+    if function is None:
+        return lambda inner: Jitted(inner, names, fullgraph, fastmath)
+    if not callable(function):
+        raise TypeError(f"jit expects a function, got {type(function).__name__}")
+    return Jitted(function, names, fullgraph, fastmath)

@@ -1,0 +1,220 @@
+"""Programs as Python: the guards, the steps and the result of one segment, generated and compiled once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tracejit.ir.node import Indices, Shape
+from tracejit.ir.size import Dimension
+from tracejit.runtime.buffers import empty
+from tracejit.runtime.threads import PARALLEL_THRESHOLD
+from tracejit.schedule.kernel import CHUNK, TILE
+from tracejit.schedule.steps import Allocate, Buffer, CallNumpy, Copy, Launch, Multiply, Program, Step, View, reads
+from tracejit.trace.opaque import Call, Expression, Slot
+
+MISS = object()
+"""What generated code returns when a guard fails."""
+
+C_ALIGNED, ALIGNED, WRITEABLE = 0x101, 0x100, 0x400
+"""Bits of ndarray.flags.num: C-contiguous and aligned; aligned; writeable."""
+
+
+@dataclass
+class Code:
+    """Lines of a function under construction, and the objects that they name."""
+
+    lines: list[str] = field(default_factory=list)
+    namespace: dict[str, Any] = field(default_factory=dict)
+    _named: dict[int, str] = field(default_factory=dict)
+
+    def constant(self, value: Any) -> str:
+        """A name for an object in the generated code."""
+        if id(value) not in self._named:
+            name = f"C{len(self._named)}"
+            self._named[id(value)] = name
+            self.namespace[name] = value
+        return self._named[id(value)]
+
+    def function(self, name: str, parameters: str) -> Callable[..., Any]:
+        """Compile what was written."""
+        body = "\n".join(f"    {line}" for line in self.lines)
+        text = f"def {name}({parameters}):\n{body}\n"
+        self.namespace.setdefault("math", math)
+        self.namespace.setdefault("empty", empty)
+        self.namespace.setdefault("MISS", MISS)
+        exec(compile(text, f"<tracejit {name}>", "exec"), self.namespace)
+        return self.namespace[name]  # type: ignore[no-any-return]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+
+def shape_text(shape: Shape) -> str:
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+
+
+def product_text(extents: tuple[Dimension, ...]) -> str:
+    return " * ".join(f"({e})" if not isinstance(e, int) else str(e) for e in extents) or "1"
+
+
+def write_steps(code: Code, program: Program, entries: list[Any], raise_index: Any) -> None:
+    """The program's steps; temporaries are let go after their last use."""
+    last = _last_uses(program)
+    kept = {b.number for b in program.outputs} | {b.number for _, b in program.writebacks}
+    entry = iter(entries)
+    for position, step in enumerate(program.steps):
+        _write_step(code, step, entry, raise_index)
+        dead = [b for b in {*reads(step)} if last.get(b) == position and b.number not in kept and b.kind == "allocated"]
+        for buffer in dead:
+            code.lines.append(f"{buffer.name} = None")
+
+
+def _last_uses(program: Program) -> dict[Buffer, int]:
+    """Where each buffer, or a view of it, is read last."""
+    owner: dict[Buffer, Buffer] = {}
+    last: dict[Buffer, int] = {}
+    for position, step in enumerate(program.steps):
+        if isinstance(step, View):
+            owner[step.target] = step.source
+        for buffer in reads(step):
+            while buffer is not None:
+                last[buffer] = position
+                buffer = owner.get(buffer)  # type: ignore[assignment]
+    # A view that leaves as a result keeps its source; it holds a reference to it anyway.
+    return last
+
+
+def _write_step(code: Code, step: Step, entries: Any, raise_index: Any) -> None:
+    if isinstance(step, Allocate):
+        code.lines.append(f"{step.target.name} = empty({shape_text(step.target.shape)}, {code.constant(step.target.dtype)})")
+    elif isinstance(step, Copy):
+        code.namespace["copyto"] = np.copyto
+        code.lines.append(f"copyto({operand(code, step.target)}, {operand(code, step.source)})")
+    elif isinstance(step, View):
+        source = operand(code, step.source)
+        if step.indices is None:
+            if step.source.kind in ("argument", "view"):
+                code.namespace["ascontiguousarray"] = np.ascontiguousarray
+                source = f"ascontiguousarray({source})"
+            code.lines.append(f"{step.target.name} = {source}.reshape({shape_text(step.target.shape)})")
+        else:
+            text = view_text(source, step.indices, step.source.shape, step.target.shape)
+            code.lines.append(f"{step.target.name} = {text}")
+    elif isinstance(step, CallNumpy):
+        _write_call(code, step)
+    elif isinstance(step, Multiply):
+        code.namespace["matmul"] = np.matmul
+        left, right = operand(code, step.left), operand(code, step.right)
+        code.lines.append(f"matmul({left}, {right}, {step.target.name})")
+    else:
+        _write_launch(code, step, next(entries), raise_index)
+
+
+def operand(code: Code, buffer: Buffer) -> str:
+    if buffer.kind == "constant":
+        code.namespace[buffer.name] = np.array(buffer.data)
+    return buffer.name
+
+
+def view_text(source: str, indices: Indices, source_shape: Shape, shape: Shape) -> str:
+    """Basic indexing and a transpose that give an affine view without broadcasting."""
+    keys: list[str] = []
+    axes: list[int] = []
+    tails: list[str] = []
+    for index, length in zip(indices, source_shape, strict=True):
+        if index.axis is None:
+            keys.append(str(index.start))
+            continue
+        axes.append(index.axis)
+        count = shape[index.axis]
+        tails.append(f":{count}")
+        if index.step == 1 and index.start == 0 and count == length:
+            keys.append(":")
+        else:
+            keys.append(f"{index.start}::{index.step}" if index.step != 1 else f"{index.start}:")
+    text = source if all(key == ":" for key in keys) else f"{source}[{', '.join(keys)}]"
+    if any(":" != key for key in keys if ":" in key):
+        text += f"[{', '.join(tails)}]"
+    order = sorted(range(len(axes)), key=lambda position: axes[position])
+    if order != list(range(len(axes))):
+        text += f".transpose({', '.join(map(str, order))})"
+    if len(axes) < len(shape):
+        text += f"[{', '.join(':' if axis in axes else 'None' for axis in range(len(shape)))}]"
+    return text
+
+
+def call_text(code: Code, call: Call, operands: list[str]) -> str:
+    """The Python of a NumPy call."""
+
+    def show(item: Any) -> str:
+        if isinstance(item, Slot):
+            return operands[item.position]
+        if isinstance(item, Expression):
+            return item.text
+        if isinstance(item, Call):
+            return f"slice({', '.join(map(show, item.args))})"
+        if type(item) in (tuple, list):
+            inner = ", ".join(map(show, item))
+            return f"[{inner}]" if type(item) is list else f"({inner}{',' if len(item) == 1 else ''})"
+        if item is None or type(item) in (int, bool, str):
+            return repr(item)
+        return code.constant(item)
+
+    shown = [show(item) for item in call.args] + [f"{key}={show(item)}" for key, item in call.options.items()]
+    return f"{code.constant(call.function)}({', '.join(shown)})"
+
+
+def _write_call(code: Code, step: CallNumpy) -> None:
+    operands = [operand(code, buffer) for buffer in step.operands]
+    code.namespace["asarray"] = np.asarray
+    if step.call is None:
+        code.namespace["matmul"] = np.matmul
+        text = f"matmul({', '.join(operands)})"
+    else:
+        text = call_text(code, step.call, operands)
+    code.lines.append(f"{step.target.name} = asarray({text}, {code.constant(step.target.dtype)}, order='C')")
+
+
+def _write_launch(code: Code, step: Launch, entry: Any, raise_index: Any) -> None:
+    """The kernel on one thread, or shared out where it is long enough."""
+    kernel = step.kernel
+    name = code.constant(entry)
+    units = _units_text(step)
+    arguments: list[str] = []
+    for buffer in step.buffers:
+        if buffer.kind == "partial":
+            arguments.append(f"empty(({units},), {code.constant(buffer.dtype)})")
+        else:
+            arguments.append(operand(code, buffer))
+    arguments += [str(e) for e in step.extents] + [str(i) for i in step.integers] + list(step.scalars)
+    if kernel.form == "reduce_all":
+        code.lines.append(f"units = {units}")
+        units = "units"
+        arguments = [a.replace(_units_text(step), "units") if a.startswith("empty((") else a for a in arguments]
+    limit = max(1, int(PARALLEL_THRESHOLD / step.nanoseconds))
+    serial = f"error = {name}({', '.join(arguments)}, 0, {units}, 2)"
+    shared = f"error = run_parallel({name}, ({', '.join(arguments)},), {units}, {kernel.form == 'reduce_all'})"
+    code.lines.append(f"if {product_text(step.extents)} > {limit}: {shared}")
+    code.lines.append(f"else: {serial}")
+    code.namespace["raise_kernel_error"] = raise_index
+    code.lines.append(f"if error is not None: raise_kernel_error(error, {code.constant(step)})")
+
+
+def _units_text(step: Launch) -> str:
+    """How many units of work there are (see lower.abi.units)."""
+    kernel, extents = step.kernel, step.extents
+    if kernel.form == "reduce_all":
+        axes = kernel.stages[0].axes
+        if len(axes) == 1:
+            return f"-(-({extents[axes[0]]}) // {CHUNK})"
+        inner = product_text(tuple(extents[axis] for axis in axes[1:]))
+        return f"-(-({extents[axes[0]]}) // max(1, {CHUNK} // max(1, {inner})))"
+    if kernel.form == "reduce_columns" and len(kernel.outer) == 1:
+        return f"-(-({extents[kernel.outer[0]]}) // {TILE})"
+    return str(extents[kernel.outer[0]])

@@ -1,0 +1,19 @@
+"""Log levels by what they show: TRACEJIT_DEBUG=graph,code,retrace,plain,cache,verify (or `all`), to standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+CHANNELS = ("graph", "code", "retrace", "plain", "cache", "verify")
+
+
+def enabled(channel: str) -> bool:
+    wanted = os.environ.get("TRACEJIT_DEBUG", "")
+    return bool(wanted) and (channel in wanted.split(",") or wanted == "all")
+
+
+def log(channel: str, text: str) -> None:
+    """Print one message of a channel, if it is on."""
+    if enabled(channel):
+        print(f"[tracejit {channel}] {text}", file=sys.stderr)

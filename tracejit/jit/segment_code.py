@@ -1,0 +1,187 @@
+"""The generated function of a segment: guards, sizes, steps, and what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tracejit.jit.environment_guards import unchanged
+from tracejit.jit.host_code import ALIGNED, C_ALIGNED, WRITEABLE, Code, view_text
+from tracejit.jit.segments import Run
+from tracejit.schedule.steps import Buffer, Program, View
+from tracejit.trace.pytree import Tree, pack_text, unpack_lines
+from tracejit.trace.state import Leaf, Trace
+from tracejit.trace.tracer import Step, ViewStep
+
+
+def write_root_arguments(code: Code, tree: Tree, leaves: Sequence[Any], is_leaf: Sequence[bool], compare: set[int]) -> None:
+    """Take (args, kwargs) apart; array and number leaves become a0, a1, ...; the others are guarded as they are.
+
+    compare: positions (among all leaves) of static arguments, guarded by equality instead of identity.
+    """
+    names: list[str] = []
+    counter = iter(range(10**6))
+    positional, keywords = tree.children
+    code.lines.append(f"if len(args) != {len(positional.children)}: return MISS")
+    if not keywords.children:
+        code.lines.append("if kwargs: return MISS")
+    parts = [(child, f"args[{n}]") for n, child in enumerate(positional.children)]
+    if keywords.children:
+        code.lines.append(f"if tuple(kwargs) != {code.constant(keywords.keys)}: return MISS")
+        parts += [(c, f"kwargs[{k!r}]") for c, k in zip(keywords.children, keywords.keys, strict=True)]
+    for child, text in parts:
+        name = f"v{next(counter)}"
+        code.lines.append(f"{name} = {text}")
+        code.lines.extend(unpack_lines(child, name, lambda: f"v{next(counter)}", names, code.constant))
+    position = 0
+    for number, (name, value, dynamic) in enumerate(zip(names, leaves, is_leaf, strict=True)):
+        if dynamic:
+            code.lines.append(f"a{position} = {name}")
+            position += 1
+        elif number in compare or isinstance(value, (str, bytes)):
+            held = code.constant(value)
+            code.lines.append(f"if type({name}) is not {code.constant(type(value))} or {name} != {held}: return MISS")
+        else:
+            code.lines.append(f"if {name} is not {code.constant(value)}: return MISS")
+
+
+def write_leaf_guards(code: Code, trace: Trace, leaves: Sequence[Leaf], layouts: dict[int, str], mutated: set[int]) -> None:
+    """Type, dtype, rank and layout of leaves."""
+    for leaf in leaves:
+        name = f"a{leaf.position}"
+        if leaf.captured:
+            code.namespace[name] = leaf.value
+            if leaf.position in mutated or True:
+                continue
+        if leaf.kind == "number":
+            code.lines.append(f"if type({name}) is not {code.constant(type(leaf.value))}: return MISS")
+            continue
+        if leaf.kind == "generic":
+            code.namespace["asarray"] = np.asarray
+            scalar_type = code.constant(leaf.value.dtype.type)
+            code.lines.append(f"if type({name}) is not {scalar_type} and type({name}) is not ndarray: return MISS")
+            code.lines.append(f"{name} = asarray({name})")
+            code.namespace["ndarray"] = np.ndarray
+            code.lines.append(f"if {name}.dtype != {code.constant(leaf.value.dtype)} or {name}.ndim: return MISS")
+            continue
+        code.namespace["ndarray"] = np.ndarray
+        array = leaf.value
+        bits, expected = (C_ALIGNED, C_ALIGNED) if layouts[leaf.position] == "C" else (C_ALIGNED, ALIGNED)
+        if leaf.position in mutated:
+            bits, expected = bits | WRITEABLE, expected | WRITEABLE
+        test = (
+            f"type({name}) is not ndarray or {name}.dtype != {code.constant(array.dtype)} or {name}.ndim != {array.ndim} "
+            f"or {name}.flags.num & {bits} != {expected}"
+        )
+        if layouts[leaf.position] == "unit":
+            test += f" or {name}.strides[-1] != {array.itemsize}"
+        code.lines.append(f"if {test}: return MISS")
+
+
+def write_sizes(code: Code, trace: Trace, leaves: Sequence[Leaf], check_from: int) -> None:
+    """Name the dimensions; those of length one are guarded to be so, the others not to be."""
+    names = {(position, axis): name for name, (position, axis) in trace.origins.items()}
+    for leaf in leaves:
+        if leaf.kind == "number" or np.ndim(leaf.value) == 0:
+            continue
+        axes = range(np.ndim(leaf.value))
+        found = [names.get((leaf.position, axis), f"one{axis}") for axis in axes]
+        code.lines.append(f"{', '.join(found)}{',' if len(found) == 1 else ''} = a{leaf.position}.shape")
+        if leaf.position >= check_from or leaf.captured:
+            tests = [f"{name} != 1" if name.startswith("one") else f"{name} == 1" for name in found]
+            code.lines.append(f"if {' or '.join(tests)}: return MISS")
+
+
+def write_guards(code: Code, guards: dict[str, str]) -> None:
+    """What the trace found out about sizes and numbers."""
+    tests = essential(list(guards))
+    if tests:
+        code.lines.append(f"if not ({' and '.join(f'({test})' for test in tests)}): return MISS")
+
+
+def essential(guards: list[str]) -> list[str]:
+    """The guards without repetition (a weaker bound on the same size says nothing new)."""
+    bounds: dict[tuple[str, str], int] = {}
+    kept: list[str] = []
+    for text in guards:
+        name, _, rest = text.partition(" >= ")
+        if name.isidentifier() and rest.lstrip("-").isdigit():
+            key = (name, ">=")
+            bounds[key] = max(bounds.get(key, int(rest)), int(rest))
+        else:
+            kept.append(text)
+    return [f"{name} {sign} {bound}" for (name, sign), bound in bounds.items()] + kept
+
+
+def write_environment(code: Code, items: Sequence[tuple[str, Any, str, Any]]) -> None:
+    """Globals, closure cells, attributes and containers are what they were."""
+    for kind, owner, key, value in items:
+        held = code.constant(value)
+        where = code.constant(owner)
+        if kind == "global":
+            code.lines.append(f"if {where}.get({key!r}, MISS) is not {held}: return MISS")
+        elif kind == "cell":
+            code.lines.append(f"if {where}.cell_contents is not {held}: return MISS")
+        elif kind == "attribute":
+            code.lines.append(f"if getattr({where}, {key!r}, MISS) is not {held}: return MISS")
+        else:
+            code.namespace["unchanged"] = unchanged
+            code.lines.append(f"if not unchanged({where}, {held}): return MISS")
+
+
+def write_overlap_check(code: Code, leaves: Sequence[Leaf], mutated: set[int]) -> None:
+    """Arguments that are written must not share memory with others: then NumPy's order of events decides."""
+    arrays = [leaf.position for leaf in leaves if leaf.kind == "array"]
+    pairs = [(w, other) for w in sorted(mutated) for other in arrays if other != w and not (other in mutated and other < w)]
+    if pairs:
+        code.namespace["may_share_memory"] = np.may_share_memory
+        tests = " or ".join(f"may_share_memory(a{a}, a{b})" for a, b in pairs)
+        code.lines.append(f"if {tests}: return plain(args, kwargs)")
+
+
+def steps_text(name: str, source_shape: Any, steps: Sequence[Step]) -> str:
+    """The NumPy views that lead from an array to a view of it."""
+    text, shape = name, source_shape
+    for step in steps:
+        if isinstance(step, ViewStep):
+            text = view_text(text, step.indices, shape, step.shape)
+        else:
+            text = f"{text}.reshape(({', '.join(map(str, step.shape))}{',' if len(step.shape) == 1 else ''}))"
+        shape = step.shape
+    return text
+
+
+def write_writebacks(code: Code, program: Program) -> None:
+    """Values that belong in an argument's memory."""
+    for leaf, buffer in program.writebacks:
+        if not (buffer.kind == "argument" and buffer.leaf == leaf):
+            code.lines.append(f"a{leaf}[...] = {buffer.name}")
+
+
+def fresh_text(buffer: Buffer, program: Program, returned: set[str]) -> str:
+    """An output as memory of its own: copied where the buffer belongs to someone else or is returned already."""
+    owned = buffer.kind in ("allocated", "result") and buffer.name not in returned
+    returned.add(buffer.name)
+    if buffer.kind == "view":
+        origin = buffer
+        while origin.kind == "view":
+            origin = next(s.source for s in program.steps if isinstance(s, View) and s.target == origin)
+        owned = origin.kind in ("allocated", "result") and origin not in program.outputs
+    return buffer.name if owned else f"{buffer.name}.copy()"
+
+
+def write_break(code: Code, resume: Any, root: bool, count: int, captured: Sequence[int], new: Sequence[str], operands: Sequence[str]) -> None:
+    """Hand over to the break after this segment."""
+    code.namespace.update(resume=resume, Run=Run)
+    leaves = ", ".join(f"a{position}" for position in range(count))
+    if root:
+        code.lines.append("if run is None: run = Run(jitted, args, kwargs)")
+        code.lines.append(f"run.leaves = [{leaves}]")
+    items = [*(f"a{position}" for position in captured if not root), *new]
+    code.lines.append(f"return resume(run, ({', '.join(items)}{',' if items else ''}), ({', '.join(operands)}{',' if operands else ''}))")
+
+
+def write_result(code: Code, tree: Tree, leaves: list[str]) -> None:
+    code.lines.append(f"return {pack_text(tree, leaves, code.constant)}")

@@ -1,0 +1,46 @@
+"""Where instructions stand: at the depth of the deepest loop that they depend on."""
+
+from __future__ import annotations
+
+from tracejit.schedule.kernel import Apply, Gather, Index, Instruction, Kernel, Load, Position, Reduce, Store
+
+
+class Placement:
+    """For an order of loops: how many of them an instruction stands in."""
+
+    def __init__(self, kernel: Kernel, order: tuple[int, ...], reduced: int) -> None:
+        self._kernel = kernel
+        self._place = {axis: position + 1 for position, axis in enumerate(order)}
+        self._reduced = reduced
+        self._by_number = {i.number: i for i in kernel.instructions}
+        self._written = {i.body.operand for i in kernel.instructions if isinstance(i.body, Store)}
+        self._known: dict[int, int] = {}
+
+    def depth(self, number: int) -> int:
+        """The number of loops around an instruction; a Reduce's value has the depth given as `reduced`."""
+        if number not in self._known:
+            self._known[number] = self._depth(self._by_number[number])
+        return self._known[number]
+
+    def _depth(self, instruction: Instruction) -> int:
+        body = instruction.body
+        if isinstance(body, Reduce):
+            return self._reduced
+        if isinstance(body, Position):
+            return self._place[body.axis]
+        if isinstance(body, Apply):
+            return max(map(self.depth, body.args), default=0)
+        if not isinstance(body, Load | Gather | Store):
+            return 0
+        found = [self._place[x.axis] for x in body.indices if isinstance(x, Index) and x.axis is not None]
+        found += [self.depth(x) for x in body.indices if isinstance(x, int)]
+        if isinstance(body, Store):
+            found.append(self.depth(body.value))
+        if body.operand in self._written:
+            found.append(len(self._kernel.outer))  # never moved ahead of another stage's store
+        return max(found, default=0)
+
+
+def placements(kernel: Kernel) -> list[Placement]:
+    """For each stage its placement in the plain order: the outer loops, then the stage's."""
+    return [Placement(kernel, kernel.outer + stage.axes, len(kernel.outer)) for stage in kernel.stages]

@@ -1,0 +1,276 @@
+"""A kernel as the Python loop nest that it is: for `explain`, for reading, and - on small arrays - for running.
+
+The text says what the machine code computes, not in which order it adds up: chunks, tiles and blocks are left out.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tracejit.lower.placement import Placement, placements
+from tracejit.ops.table import OPS
+from tracejit.schedule.kernel import (
+    Apply,
+    Gather,
+    Index,
+    Instruction,
+    Integer,
+    IntegerValue,
+    Kernel,
+    Literal,
+    Load,
+    Position,
+    Reduce,
+    ScalarParameter,
+    Stage,
+    Store,
+)
+
+WIDTH = 88
+"""A line grows no longer than this by taking in the values that only it uses."""
+
+_AXES = "ijklmnuvw"
+
+
+def python_source(kernel: Kernel, name: str = "kernel") -> str:
+    """The kernel as a function of its arrays, extents, integers and scalars, in the order of a native call."""
+    return _Printer(kernel).function(name)
+
+
+@dataclass
+class _Pending:
+    """An expression that has no line of its own yet; `reads` are the operands that it loads from."""
+
+    text: str
+    reads: frozenset[int] = frozenset()
+    name: str = ""
+
+
+@dataclass
+class _Printer:
+    kernel: Kernel
+    lines: list[str] = field(default_factory=list)
+    values: dict[int, _Pending] = field(default_factory=dict)
+    depth: int = 1
+
+    def __post_init__(self) -> None:
+        kernel = self.kernel
+        self.operands = _operand_names(kernel)
+        self.axes = [_AXES[a] if a < len(_AXES) else f"i{a}" for a in range(kernel.axes)]
+        self._named = 0
+        self._uses: dict[int, int] = {}
+        self._used_at: dict[int, set[tuple[int, int]]] = {}
+        for number, (stage, placement) in enumerate(zip(kernel.stages, placements(kernel), strict=True)):
+            for instruction in stage.instructions:
+                at = len(kernel.outer) + len(stage.axes)
+                if not isinstance(instruction.body, Reduce):
+                    at = placement.depth(instruction.number)
+                for argument in _arguments(instruction):
+                    self._uses[argument] = self._uses.get(argument, 0) + 1
+                    self._used_at.setdefault(argument, set()).add((number, at))
+
+    # ---- the nest
+
+    def function(self, name: str) -> str:
+        """The whole text."""
+        kernel, by_stage = self.kernel, placements(self.kernel)
+        for number, operand in enumerate(kernel.operands):
+            if operand.role == "scratch":
+                shape = ", ".join(f"n{axis}" for axis in operand.scratch_axes)
+                self.line(f"{self.operands[number]} = np.empty(({shape},), np.{operand.dtype})")
+        for depth, axis in enumerate(kernel.outer):
+            for number, stage in enumerate(kernel.stages):
+                self.place(number, stage, by_stage[number], depth)
+            self.open(axis)
+        for number, stage in enumerate(kernel.stages):
+            self.stage(number, stage, by_stage[number])
+        return "\n".join([f"def {name}({', '.join(self.parameters())}):", *self.lines, ""])
+
+    def parameters(self) -> list[str]:
+        """Names of the parameters."""
+        kernel = self.kernel
+        arrays = [self.operands[k] for k, x in enumerate(kernel.operands) if x.role not in ("scratch", "partial")]
+        extents = [f"n{axis}" for axis in range(kernel.axes)]
+        return arrays + extents + [f"m{k}" for k in range(kernel.integers)] + [f"s{k}" for k in range(len(kernel.scalars))]
+
+    def stage(self, number: int, stage: Stage, placement: Placement) -> None:
+        """One stage; what it reduces starts before its loops."""
+        base, depth = self.depth, len(self.kernel.outer)
+        self.place(number, stage, placement, depth)
+        reduces = [i for i in stage.instructions if isinstance(i.body, Reduce)]
+        for instruction in reduces:
+            self.start(instruction)
+        for offset, axis in enumerate(stage.axes):
+            self.open(axis)
+            self.place(number, stage, placement, depth + offset + 1)
+        for instruction in reduces:
+            self.step(instruction)
+        self.depth = base
+
+    def open(self, axis: int) -> None:
+        """A loop over an axis."""
+        self.line(f"for {self.axes[axis]} in range(n{axis}):")
+        self.depth += 1
+
+    def line(self, text: str) -> None:
+        """A line at the current depth."""
+        self.lines.append("    " * self.depth + text)
+
+    # ---- instructions
+
+    def place(self, number: int, stage: Stage, placement: Placement, depth: int) -> None:
+        """The instructions of a stage that stand at a depth."""
+        for instruction in stage.instructions:
+            if isinstance(instruction.body, Reduce) or placement.depth(instruction.number) != depth:
+                continue
+            if isinstance(instruction.body, Store):
+                self.store(instruction.body)
+            elif self._uses.get(instruction.number):
+                self.define(instruction, (number, depth))
+
+    def define(self, instruction: Instruction, at: tuple[int, int]) -> None:
+        """A value: kept for the line that uses it if that is the only one and stands here, else given a name."""
+        value = _Pending(_tidy(self.expression(instruction)), self.reads(instruction))
+        self.values[instruction.number] = value
+        simple = value.text.isidentifier() or isinstance(instruction.body, Literal)
+        once_here = self._uses[instruction.number] == 1 and self._used_at[instruction.number] == {at}
+        if not simple and not (once_here and len(value.text) + 4 * self.depth < WIDTH - 24):
+            self.name(value)
+
+    def name(self, value: _Pending) -> None:
+        """Give a value its own line."""
+        name = f"v{self._named}"
+        self._named += 1
+        self.line(f"{name} = {value.text}")
+        value.text, value.reads = name, frozenset()
+
+    def reads(self, instruction: Instruction) -> frozenset[int]:
+        """The operands that an expression reads when it is evaluated."""
+        own = {instruction.body.operand} if isinstance(instruction.body, Load | Gather) else set()
+        return frozenset(own).union(*(self.values[x].reads for x in _arguments(instruction)))
+
+    def store(self, body: Store) -> None:
+        """An assignment; whatever else still has to read the operand reads it before."""
+        value = self.values[body.value]
+        for other in self.values.values():
+            if other is not value and body.operand in other.reads:
+                self.name(other)
+        self.line(f"{self.element(body.operand, body.indices)} = {value.text}")
+        if self._uses[body.value] == 1:
+            value.reads = frozenset()
+
+    def start(self, instruction: Instruction) -> None:
+        """The accumulator of a reduction."""
+        assert isinstance(instruction.body, Reduce)
+        op = OPS[instruction.body.op]
+        assert op.identity is not None
+        identity = op.identity(np.dtype(instruction.dtype))
+        name = f"{op.name}{instruction.number}"
+        self.values[instruction.number] = _Pending(name)
+        self.line(f"{name} = {_number(identity)}")
+
+    def step(self, instruction: Instruction) -> None:
+        """One step of a reduction."""
+        assert isinstance(instruction.body, Reduce)
+        op, value = OPS[instruction.body.op], self.values[instruction.body.value].text
+        name = self.values[instruction.number].text
+        step = OPS.get(op.resolve.__name__) if op.resolve is not None else None
+        if step is not None:
+            self.line(_augmented(name, _tidy(_call(step.name, [name, f"({value})"]))))
+        else:
+            self.line(f"{name} = tj.{op.name}({name}, {value})")
+
+    def expression(self, instruction: Instruction) -> str:
+        """An instruction as an expression."""
+        body = instruction.body
+        match body:
+            case Load():
+                return self.element(body.operand, body.indices)
+            case Gather():
+                return self.element(body.operand, body.indices)
+            case Apply():
+                arguments = [f"({self.values[x].text})" for x in body.args]
+                if body.op == "cast":
+                    return f"np.{np.dtype(instruction.dtype).name}({arguments[0]})"
+                return _call(body.op, arguments, dict(body.params))
+            case Literal():
+                return _number(np.frombuffer(body.data, instruction.dtype)[0].item())
+            case ScalarParameter():
+                return f"s{body.slot}"
+            case Position():
+                return self.axes[body.axis]
+            case IntegerValue():
+                return f"m{body.slot}"
+            case _:
+                raise TypeError(f"no expression for {body}")
+
+    def element(self, operand: int, indices: tuple[int | Index, ...] | tuple[Index, ...]) -> str:
+        """An element of an operand."""
+        texts = [self.values[x].text if isinstance(x, int) else self.index(x) for x in indices]
+        return f"{self.operands[operand]}[{', '.join(texts) or '()'}]"
+
+    def index(self, index: Index) -> str:
+        """`start + step * axis`, without what adds nothing."""
+        start = f"m{index.start.slot}" if isinstance(index.start, Integer) else str(index.start)
+        if index.axis is None:
+            return start
+        axis = self.axes[index.axis]
+        moved = axis if abs(index.step) == 1 else f"{abs(index.step)} * {axis}"
+        if index.step < 0:
+            return f"{start} - {moved}"
+        return moved if start == "0" else f"{moved} + {start}"
+
+
+def _operand_names(kernel: Kernel) -> list[str]:
+    """x0, x1 for what is read, out0 for what is written, y0 for both, row0 for scratch, part0 for partial results."""
+    prefixes = {"in": "x", "out": "out", "inout": "y", "scratch": "row", "partial": "part"}
+    counts: dict[str, int] = {}
+    names = []
+    for operand in kernel.operands:
+        number = counts.get(operand.role, 0)
+        counts[operand.role] = number + 1
+        names.append(f"{prefixes[operand.role]}{number}")
+    return names
+
+
+def _arguments(instruction: Instruction) -> list[int]:
+    body = instruction.body
+    if isinstance(body, Apply):
+        return list(body.args)
+    if isinstance(body, Store | Reduce):
+        return [body.value]
+    if isinstance(body, Gather):
+        return [x for x in body.indices if isinstance(x, int)]
+    return []
+
+
+def _call(op_name: str, arguments: list[str], params: dict[str, object] | None = None) -> str:
+    """An op as it is spelled in user code: by its symbol, as a NumPy call, or as one of ours."""
+    op = OPS[op_name]
+    if op.symbol is not None:
+        return op.symbol.format(*arguments, **(params or {}))
+    numpy_name = next((s.split(".", 1)[1] for s in op.spellings if s.startswith("numpy.")), None)
+    spelled = f"np.{numpy_name}" if numpy_name else f"tj.{op_name}"
+    extra = [f"{key}={value!r}" for key, value in (params or {}).items()]
+    return f"{spelled}({', '.join(arguments + extra)})"
+
+
+def _augmented(name: str, expression: str) -> str:
+    """`name = name + rest` as `name += rest`."""
+    match = re.fullmatch(rf"{name} ([-+*|&]) (\S+|\(.*\))", expression)
+    return f"{name} {match[1]}= {_tidy(match[2])}" if match else f"{name} = {expression}"
+
+
+def _number(number: object) -> str:
+    if isinstance(number, float) and not np.isfinite(number):
+        return "np.nan" if np.isnan(number) else "np.inf" if number > 0 else "-np.inf"
+    return repr(number)
+
+
+def _tidy(expression: str) -> str:
+    """The expression without parentheses that change nothing."""
+    return ast.unparse(ast.parse(expression, mode="eval"))

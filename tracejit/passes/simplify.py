@@ -1,0 +1,158 @@
+"""Algebraic simplification: rows of a table, each exact in IEEE arithmetic (or as accurate as what it replaces).
+
+    v0: f64[n] = x0 ** 2.0      ->      v0: f64[n] = square(x0)
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from tracejit.ir.graph import Graph, literal
+from tracejit.ir.node import ArrayType, Builder, Node, broadcast_indices
+from tracejit.ops.table import OPS
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`pattern` becomes `result` where the first operand's dtype kind is among `kinds`.
+
+    Names bind operands (the same name twice: the same value), numbers match constants bit for bit.
+    """
+
+    pattern: str
+    result: str
+    kinds: str = "biuf"
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("add(x, 0)", "x", "iu"),
+    Rule("add(0, x)", "x", "iu"),
+    Rule("add(x, -0.0)", "x", "f"),
+    Rule("add(-0.0, x)", "x", "f"),
+    Rule("subtract(x, 0)", "x", "iuf"),
+    Rule("multiply(x, 1)", "x", "iuf"),
+    Rule("multiply(1, x)", "x", "iuf"),
+    Rule("multiply(x, 0)", "0", "iu"),
+    Rule("multiply(0, x)", "0", "iu"),
+    Rule("multiply(x, -1)", "negative(x)", "if"),
+    Rule("multiply(-1, x)", "negative(x)", "if"),
+    Rule("multiply(x, x)", "square(x)", "iuf"),
+    Rule("divide(x, 1)", "x", "f"),
+    Rule("divide(1, x)", "reciprocal(x)", "f"),
+    Rule("power(x, 1)", "x", "f"),
+    Rule("power(x, 2)", "square(x)", "f"),
+    Rule("power(x, 3)", "multiply(square(x), x)", "f"),
+    Rule("power(x, 4)", "square(square(x))", "f"),
+    Rule("power(x, -1)", "reciprocal(x)", "f"),
+    Rule("power(x, -2)", "reciprocal(square(x))", "f"),
+    Rule("power(x, 0)", "1", "f"),
+    Rule("negative(negative(x))", "x"),
+    Rule("positive(x)", "x"),
+    Rule("absolute(absolute(x))", "absolute(x)"),
+    Rule("absolute(negative(x))", "absolute(x)", "f"),
+    Rule("square(negative(x))", "square(x)"),
+    Rule("square(absolute(x))", "square(x)", "f"),
+    Rule("logical_not(logical_not(x))", "x", "b"),
+    Rule("invert(invert(x))", "x"),
+    Rule("bitwise_and(x, x)", "x", "biu"),
+    Rule("bitwise_or(x, x)", "x", "biu"),
+    Rule("logical_and(x, x)", "x", "b"),
+    Rule("logical_or(x, x)", "x", "b"),
+    Rule("maximum(x, x)", "x"),
+    Rule("minimum(x, x)", "x"),
+    Rule("where(c, x, x)", "x"),
+    Rule("subtract(x, negative(y))", "add(x, y)", "if"),
+    Rule("add(x, negative(y))", "subtract(x, y)", "if"),
+)
+"""The table; `tests/test_simplify.py` proves that each row fires on its pattern and keeps the values."""
+
+
+@cache
+def _parsed(text: str) -> ast.expr:
+    return ast.parse(text, mode="eval").body
+
+
+@cache
+def _by_op() -> dict[str, tuple[Rule, ...]]:
+    found: dict[str, list[Rule]] = {}
+    for rule in RULES:
+        root = _parsed(rule.pattern)
+        assert isinstance(root, ast.Call) and isinstance(root.func, ast.Name)
+        found.setdefault(root.func.id, []).append(rule)
+    return {op: tuple(rules) for op, rules in found.items()}
+
+
+def simplify(graph: Graph) -> Graph:
+    return graph.rewritten(_rewrite)
+
+
+def _rewrite(builder: Builder, node: Node, inputs: tuple[Node, ...]) -> Node:
+    node = builder.rebuilt(node, inputs)
+    if node.op == "cast":
+        return _cast(builder, node)
+    for _ in range(4):
+        found = _first_match(builder, node)
+        if found is None:
+            return node
+        node = found
+    return node
+
+
+def _first_match(builder: Builder, node: Node) -> Node | None:
+    for rule in _by_op().get(node.op, ()):
+        bound: dict[str, Node] = {}
+        if _matches(_parsed(rule.pattern), node, bound) and next(iter(bound.values())).dtype.kind in rule.kinds:
+            return _built(builder, _parsed(rule.result), node.type, bound)
+    return None
+
+
+def scalar_constant(node: Node) -> np.generic | None:
+    """The value of a 0-d constant, also under a broadcast."""
+    while node.op == "view":
+        node = node.inputs[0]
+    return literal(node)[()] if node.op == "constant" and not node.shape else None
+
+
+def _matches(pattern: ast.expr, node: Node, bound: dict[str, Node]) -> bool:
+    if isinstance(pattern, ast.Name):
+        return bound.setdefault(pattern.id, node) is node
+    if isinstance(pattern, ast.Call):
+        assert isinstance(pattern.func, ast.Name)
+        return node.op == pattern.func.id and all(
+            _matches(part, source, bound) for part, source in zip(pattern.args, node.inputs, strict=True)
+        )
+    value = scalar_constant(node)
+    wanted = ast.literal_eval(pattern)
+    if value is None or value.dtype.kind == "b" or value != wanted:
+        return False
+    return bool(np.signbit(value) == np.signbit(wanted)) if value.dtype.kind == "f" else True
+
+
+def _built(builder: Builder, result: ast.expr, type: ArrayType, bound: dict[str, Node]) -> Node:
+    if isinstance(result, ast.Name):
+        return bound[result.id]
+    if isinstance(result, ast.Call):
+        assert isinstance(result.func, ast.Name)
+        operands = tuple(_built(builder, part, type, bound) for part in result.args)
+        return builder.node(result.func.id, operands, {}, ArrayType(operands[0].dtype, type.shape))
+    constant = builder.constant(np.asarray(ast.literal_eval(result), type.dtype))
+    return builder.view(constant, broadcast_indices((), type.shape), type.shape) if type.shape else constant
+
+
+def _cast(builder: Builder, node: Node) -> Node:
+    """A cast to the dtype it has is nothing; two casts are one where the first loses nothing."""
+    source = node.inputs[0]
+    if source.dtype == node.dtype and not source.type.weak:
+        return source
+    if source.op == "cast" and not source.inputs[0].type.weak:
+        origin = source.inputs[0]
+        if origin.dtype.kind != "b" and np.can_cast(origin.dtype, source.dtype, "safe") and node.dtype.kind != "b":
+            return builder.cast(origin, node.dtype, node.line)
+    return node
+
+
+assert all(rule_op in OPS for rule_op in _by_op()), "a simplification names an op that the table lacks"

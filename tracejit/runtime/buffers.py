@@ -1,0 +1,126 @@
+"""Output arrays, recycled: a fresh large block of memory costs a page fault every 4 KiB.
+
+Small arrays come from NumPy.  Large ones are views of blocks that a pool remembers; a block that only the pool refers to
+any more is free, whoever the last user was - the reference count is the owner, there is nothing to give back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import sys
+import sysconfig
+import threading
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+SMALL = 256 << 10
+"""Arrays of fewer bytes come from NumPy's allocator."""
+
+ALIGNMENT = 64
+"""Blocks start at a multiple of this: a cache line, and the widest vector register."""
+
+_COUNTED = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
+"""Does the reference count tell who uses a block?  Elsewhere every array comes from NumPy."""
+
+
+def _default_limit() -> int:
+    with contextlib.suppress(ValueError, OSError, AttributeError):
+        return min(1 << 30, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4)
+    return 256 << 20
+
+
+Block: TypeAlias = "np.ndarray[Any, Any]"
+
+
+def _is_free(blocks: list[Block], position: int) -> bool:
+    """Does nobody but the list refer to the block?  (NumPy makes the block the base of every view, views of views too.)"""
+    return sys.getrefcount(blocks[position]) == _FREE
+
+
+_FREE = 2  # the list, and the argument of getrefcount; set below to what this interpreter really counts
+
+
+class BufferPool:
+    """Blocks by size class; at most `idle_limit` bytes are kept that nobody uses."""
+
+    def __init__(self, idle_limit: int | None = None) -> None:
+        self.idle_limit = _default_limit() if idle_limit is None else idle_limit
+        self._blocks: dict[int, list[Block]] = {}
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def empty(self, shape: Sequence[int], dtype: Any) -> np.ndarray[Any, Any]:
+        """An uninitialized array in C order."""
+        wanted = np.dtype(dtype)
+        size = math.prod(shape) * wanted.itemsize
+        if size < SMALL or not _COUNTED:
+            return np.empty(shape, wanted)
+        with self._lock:
+            block = self._block(_size_class(size))
+            start = -block.__array_interface__["data"][0] % ALIGNMENT
+            return block[start : start + size].view(wanted).reshape(shape)
+
+    def idle_bytes(self) -> int:
+        """Bytes of blocks that nobody uses."""
+        with self._lock:
+            return self._idle_bytes()
+
+    def clear(self) -> None:
+        """Let go of every block."""
+        with self._lock:
+            self._blocks.clear()
+            self._bytes = 0
+
+    def _block(self, size: int) -> Block:
+        """A free block of a size class, or a new one; the lock is held."""
+        blocks = self._blocks.setdefault(size, [])
+        for position in range(len(blocks) - 1, -1, -1):
+            if _is_free(blocks, position):
+                found = blocks[position]
+                if self._bytes > self.idle_limit:
+                    self._drop_idle(found)
+                return found
+        block = np.empty(size + ALIGNMENT, np.uint8)
+        blocks.append(block)
+        self._bytes += size
+        if self._bytes > self.idle_limit:
+            self._drop_idle(block)
+        return block
+
+    def _idle_bytes(self) -> int:
+        return sum(
+            size
+            for size, blocks in self._blocks.items()
+            for position in range(len(blocks))
+            if _is_free(blocks, position)
+        )
+
+    def _drop_idle(self, keep: Block) -> None:
+        """Let idle blocks go, the largest first, until they are within the limit; `keep` is about to be used."""
+        excess = self._idle_bytes() - self.idle_limit
+        for size in sorted(self._blocks, reverse=True):
+            blocks = self._blocks[size]
+            for position in range(len(blocks) - 1, -1, -1):
+                if excess > 0 and _is_free(blocks, position) and blocks[position] is not keep:
+                    del blocks[position]
+                    self._bytes -= size
+                    excess -= size
+
+
+def _size_class(size: int) -> int:
+    """The size rounded up, by at most an eighth."""
+    step = 1 << max(12, size.bit_length() - 4)
+    return -(-size // step) * step
+
+
+_FREE = sys.getrefcount([np.empty(1)][0]) if _COUNTED else 0
+_POOL = BufferPool()
+
+
+def empty(shape: Sequence[int], dtype: Any) -> np.ndarray[Any, Any]:
+    """An uninitialized array in C order, its memory recycled if it is large."""
+    return _POOL.empty(shape, dtype)

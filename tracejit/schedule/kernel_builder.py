@@ -1,0 +1,284 @@
+"""From a group of roots to a kernel: every value inlined down to memory, each instruction once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tracejit.ir.node import Index as IrIndex
+from tracejit.ir.node import Indices, Node, Shape, compose
+from tracejit.ir.size import Dimension
+from tracejit.ops.table import OPS
+from tracejit.schedule import kernel as k
+from tracejit.schedule.grouping import Group
+from tracejit.schedule.steps import Buffer
+
+PARTIAL_DTYPES = {"float16": "float64", "float32": "float64"}
+"""What a floating-point sum accumulates in (see lower)."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Where values live: the buffer of each node in memory, and which buffers are C-contiguous or unit-strided last."""
+
+    buffers: dict[int, Buffer]
+    layouts: dict[int, str]
+
+    def layout(self, buffer: Buffer) -> str:
+        return self.layouts.get(buffer.leaf, "C") if buffer.kind == "argument" else "C"
+
+
+@dataclass(frozen=True)
+class BuiltKernel:
+    """A kernel with what the host passes to it."""
+
+    kernel: k.Kernel
+    buffers: tuple[Buffer, ...]
+    extents: tuple[Dimension, ...]
+    integers: tuple[Dimension, ...]
+    scalars: tuple[str, ...]
+    cost: int
+    contiguous: tuple[bool, ...]
+    scratch: frozenset[int]
+
+
+class KernelBuilder:
+    """Builds one kernel; see `build`."""
+
+    def __init__(self, group: Group, memory: Memory, stored: set[int], fastmath: bool) -> None:
+        self.group, self.memory, self.stored, self.fastmath = group, memory, stored, fastmath
+        self.extents: list[Dimension] = [*group.outer]
+        self.operands: list[k.Operand] = []
+        self.buffers: list[Buffer] = []
+        self.integers: dict[Dimension, int] = {}
+        self.scalars: dict[str, tuple[int, str]] = {}
+        self.number = 0
+        self.cost = 1
+        self.done: dict[tuple[Any, ...], int] = {}
+        self.operand_of: dict[Any, int] = {}
+        self.dtypes: dict[int, str] = {}
+        self.results: dict[int, int] = {}
+        self.stage = 0
+        self.lines: list[k.Instruction] = []
+        self.inner_axes: dict[tuple[int, Dimension], int] = {}
+        self.roots = {id(root): number for number, s in enumerate(group.stages) for root in s.roots}
+        self.partials: list[int] = []
+
+    def build(self) -> BuiltKernel:
+        """The kernel of the group."""
+        group = self.group
+        if group.form == "map" and not group.outer:
+            self.extents = [1]
+        outer = tuple(range(len(self.extents)))
+        stages: list[k.Stage] = []
+        for self.stage, draft in enumerate(group.stages):
+            self.lines = []
+            axes = tuple(self._inner_axis(position, length) for position, length in enumerate(draft.inner))
+            for root in draft.roots:
+                self._root(root, outer[: len(group.outer)], axes)
+            stages.append(k.Stage(axes, tuple(self.lines)))
+        if group.form == "reduce_all":
+            self._add_partials(stages[0])
+        scalars = tuple(dtype for _, dtype in self.scalars.values())
+        kernel = k.Kernel(
+            group.form,
+            len(self.extents),
+            outer if group.form != "reduce_all" else (),
+            tuple(stages),
+            tuple(self.operands),
+            len(self.integers),
+            scalars,
+            self.fastmath,
+        )
+        visible = tuple(b for b, o in zip(self.buffers, self.operands, strict=True) if o.role != "scratch")
+        contiguous = tuple(self.memory.layout(buffer) == "C" for buffer in self.buffers)
+        scratch = frozenset(n for n, o in enumerate(self.operands) if o.role == "scratch")
+        return BuiltKernel(
+            kernel, visible, tuple(self.extents), tuple(self.integers), tuple(self.scalars), self.cost, contiguous, scratch
+        )
+
+    def _inner_axis(self, position: int, length: Dimension) -> int:
+        key = (position, length)
+        if key not in self.inner_axes:
+            self.inner_axes[key] = len(self.extents)
+            self.extents.append(length)
+        return self.inner_axes[key]
+
+    def _emit(self, body: k.Body, dtype: str, key: tuple[Any, ...] | None = None) -> int:
+        self.lines.append(k.Instruction(self.number, body, dtype))
+        self.dtypes[self.number] = dtype
+        if key is not None:
+            self.done[key] = self.number
+        self.number += 1
+        return self.number - 1
+
+    # Roots
+
+    def _root(self, root: Node, outer: tuple[int, ...], inner: tuple[int, ...]) -> None:
+        axes = self._axes_of(root, outer, inner)
+        if root.kind == "reduce":
+            value = self._value(root.inputs[0], axes)
+            number = self._emit(k.Reduce(root.op, value), root.dtype.name)
+            self.results[id(root)] = number
+            if id(root) in self.stored:
+                kept = tuple(i for axis, i in enumerate(axes) if axis not in root["axes"])
+                self._store(root, root.shape, kept, number)
+            return
+        value = self._value(root.inputs[1] if root.kind == "update" else root, axes)
+        if root.kind == "update":
+            self._store(root, root.shape, compose(root["indices"], axes), value)
+        elif id(root) in self.stored or self._needed_later(root):
+            self._store(root, root.shape, axes, value)
+
+    def _needed_later(self, root: Node) -> bool:
+        """Whether a later stage of this kernel reads the row from memory (else it lives in registers only)."""
+        return any(self.roots[id(r)] > self.stage for r in self.group.roots if root in r.inputs or self._reaches(r, root))
+
+    def _reaches(self, reader: Node, root: Node) -> bool:
+        stack, seen = list(reader.inputs), set()
+        while stack:
+            node = stack.pop()
+            if node is root:
+                return True
+            if id(node) in seen or id(node) in self.memory.buffers or id(node) in self.roots:
+                continue
+            seen.add(id(node))
+            stack.extend(node.inputs)
+        return False
+
+    def _axes_of(self, root: Node, outer: tuple[int, ...], inner: tuple[int, ...]) -> Indices:
+        """The kernel axis of each axis of the root's domain."""
+        shape = root.inputs[0].shape if root.kind == "reduce" else root.inputs[1].shape if root.kind == "update" else root.shape
+        if root.kind == "reduce":
+            kept, reduced = iter(outer), iter(inner)
+            sources = [reduced if axis in root["axes"] else kept for axis in range(len(shape))]
+            return tuple(IrIndex(next(s)) if d != 1 else IrIndex(None) for s, d in zip(sources, shape, strict=True))
+        order = iter((*outer, *inner))
+        return tuple(IrIndex(next(order)) if d != 1 else IrIndex(None) for d in shape)
+
+    # Values
+
+    def _value(self, node: Node, indices: Indices) -> int:
+        """The instruction that computes `node` at `indices` (kernel axes)."""
+        if id(node) in self.results and node.kind == "reduce":
+            return self.results[id(node)]
+        inner = any(i.axis is not None and i.axis >= len(self.group.outer) for i in indices)
+        shared = not inner and bool(indices) and self.group.form == "map"
+        key = (-1 if shared else self.stage, id(node), indices)
+        if key in self.done:
+            return self.done[key]
+        top = self.roots.get(id(node)) == self.stage or (node.op in ("constant", "scalar") and not node.shape)
+        if id(node) in self.memory.buffers and not top or (id(node) in self.roots and not top):
+            return self._load(node, indices, key)
+        return self._compute(node, indices, key)
+
+    def _compute(self, node: Node, indices: Indices, key: tuple[Any, ...]) -> int:
+        dtype = node.dtype.name
+        if node.op == "view":
+            return self._value(node.inputs[0], compose(node["indices"], indices))
+        if node.op == "constant":
+            return self._emit(k.Literal(node["data"]), dtype, key)
+        if node.op == "scalar":
+            slot = self.scalars.setdefault(node["expression"], (len(self.scalars), dtype))[0]
+            return self._emit(k.ScalarParameter(slot), dtype, key)
+        if node.op == "iota":
+            return self._iota(indices[node["axis"]], key)
+        if node.kind == "gather":
+            return self._gather(node, indices, key)
+        if node.kind != "elementwise":
+            raise AssertionError(f"{node!r} has no place inside a kernel")
+        args = tuple(self._value(source, indices) for source in node.inputs)
+        self.cost += OPS[node.op].cost
+        return self._emit(k.Apply(node.op, args, node.params), dtype, key)
+
+    def _iota(self, index: IrIndex, key: tuple[Any, ...]) -> int:
+        """start + step * position, as instructions."""
+        if index.axis is None:
+            return self._integer(index.start, key)
+        position = self._emit(k.Position(index.axis), "int64")
+        if index.step != 1:
+            step = self._integer(index.step, None)
+            position = self._emit(k.Apply("multiply", (position, step)), "int64")
+        if index.start != 0:
+            position = self._emit(k.Apply("add", (position, self._integer(index.start, None))), "int64")
+        self.done[key] = position
+        return position
+
+    def _integer(self, value: Dimension, key: tuple[Any, ...] | None) -> int:
+        if isinstance(value, int):
+            return self._emit(k.Literal(value.to_bytes(8, "little", signed=True)), "int64", key)
+        slot = self.integers.setdefault(value, len(self.integers))
+        return self._emit(k.IntegerValue(slot), "int64", key)
+
+    def _gather(self, node: Node, indices: Indices, key: tuple[Any, ...]) -> int:
+        axes, at, rank = node["axes"], node["at"], node["rank"]
+        block, rest = indices[at : at + rank], iter(indices[:at] + indices[at + rank :])
+        places = iter([self._value(source, block) for source in node.inputs[1:]])
+        found: list[int | k.Index] = [
+            next(places) if axis in axes else self._index(next(rest)) for axis in range(len(node.inputs[0].shape))
+        ]
+        self.cost += OPS["gather"].cost
+        return self._emit(k.Gather(self._operand(node.inputs[0], "in"), tuple(found)), node.dtype.name, key)
+
+    # Memory
+
+    def _index(self, index: IrIndex) -> k.Index:
+        start: int | k.Integer
+        if isinstance(index.start, int):
+            start = index.start
+        else:
+            start = k.Integer(self.integers.setdefault(index.start, len(self.integers)))
+        return k.Index(index.axis, index.step, start)
+
+    def _load(self, node: Node, indices: Indices, key: tuple[Any, ...]) -> int:
+        if id(node) in self.roots and id(node) not in self.stored:
+            operand = self.operand_of[("scratch", id(node))]
+            indices = tuple(i for i in indices if i.axis is not None and i.axis >= len(self.group.outer))
+        else:
+            operand = self._operand(node, "in")
+        return self._emit(k.Load(operand, tuple(map(self._index, indices))), node.dtype.name, key)
+
+    def _store(self, root: Node, shape: Shape, indices: Indices, value: int) -> None:
+        if id(root) in self.stored:
+            operand = self._operand(root, "out")
+        else:
+            operand, indices = self._scratch(root, indices)
+        self._emit(k.Store(operand, tuple(map(self._index, indices)), value), "")
+
+    def _scratch(self, root: Node, indices: Indices) -> tuple[int, Indices]:
+        """A row of the kernel's own for a value that no one else needs."""
+        inner = tuple(i for i in indices if i.axis is not None and i.axis >= len(self.group.outer))
+        axes = tuple(i.axis for i in inner if i.axis is not None)
+        unit = (False,) * (len(axes) - 1) + (True,) if axes else ()
+        self.operand_of[("scratch", id(root))] = len(self.operands)
+        self.operands.append(k.Operand(root.dtype.name, len(axes), unit, "scratch", axes))
+        self.buffers.append(Buffer(-1, "scratch", root.dtype, ()))
+        return len(self.operands) - 1, inner
+
+    def _operand(self, node: Node, role: str) -> int:
+        buffer = self.memory.buffers[id(node)]
+        if buffer in self.operand_of:
+            number = self.operand_of[buffer]
+            held = self.operands[number]
+            if held.role != role:
+                self.operands[number] = k.Operand(held.dtype, held.rank, held.unit, "inout")
+            return number
+        rank = len(buffer.shape)
+        layout = self.memory.layout(buffer)
+        unit = tuple(axis == rank - 1 and layout != "any" for axis in range(rank))
+        self.operand_of[buffer] = len(self.operands)
+        self.operands.append(k.Operand(buffer.dtype.name, rank, unit, role))
+        self.buffers.append(buffer)
+        return len(self.operands) - 1
+
+    def _add_partials(self, stage: k.Stage) -> None:
+        """The work arrays of a full reduction, one for each of its reductions."""
+        for line in stage.instructions:
+            if isinstance(line.body, k.Reduce):
+                float_sum = OPS[line.body.op].compensated
+                dtype = PARTIAL_DTYPES.get(line.dtype, line.dtype) if float_sum else line.dtype
+                self.operands.append(k.Operand(dtype, 1, (True,), "partial"))
+                self.buffers.append(Buffer(-2 - len(self.partials), "partial", np.dtype(dtype), ()))
+                self.partials.append(len(self.operands) - 1)

@@ -1,0 +1,135 @@
+"""Which values get memory of their own; all others are computed inside the kernels that use them.
+
+Memory is given to what a kernel cannot hold (outputs, operands of NumPy calls, reductions, updates) and to what would
+be computed again and again: an expensive value used in two iteration spaces, or broadcast along an outer loop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tracejit.ir.graph import Graph
+from tracejit.ir.node import Indices, Node, compose, identity_indices
+from tracejit.ops.table import OPS
+
+DUPLICATE_LIMIT = 8
+"""Scalar instructions that may be computed twice before storing and loading the value is cheaper."""
+
+BROADCAST_LIMIT = 2
+"""Instructions that may be computed again along an outer loop (a load costs about as much)."""
+
+_MANY = 6
+
+
+@dataclass(frozen=True)
+class Use:
+    """A value inside a kernel: the iteration space of the kernel's root, and where the value is looked up in it."""
+
+    space: tuple[object, ...]
+    indices: Indices
+
+
+def in_memory_by_nature(node: Node) -> bool:
+    """Values that no kernel computes inline."""
+    if node.op in ("constant", "scalar"):
+        return bool(node.shape)
+    return node.kind in ("reduce", "update", "contract", "call") or node.op in ("input", "empty", "reshape")
+
+
+def iteration_space(node: Node) -> tuple[object, ...]:
+    """What tells apart the loop nests that compute roots: shape, and for a reduction its axes."""
+    if node.kind == "reduce":
+        return (*node.inputs[0].shape, "over", node["axes"])
+    if node.kind == "update":
+        return node.inputs[1].shape
+    return node.shape
+
+
+def materialized(graph: Graph) -> set[int]:
+    """Identities of the nodes that get memory."""
+    memory = {id(node) for node in graph.nodes if in_memory_by_nature(node)}
+    memory |= {id(node) for node in graph.outputs}
+    for node in graph.nodes:
+        memory |= {id(source) for source in _needs_memory(node)}
+    costs = _inline_costs(graph, memory)
+    uses: dict[int, set[Use]] = {}
+    for node in reversed(graph.nodes):
+        key = id(node)
+        if key not in memory and node.kind in ("elementwise", "gather") and _repeats(uses.get(key, set()), costs[key]):
+            memory.add(key)
+        _spread_uses(node, key in memory, uses)
+    return memory
+
+
+def _needs_memory(node: Node) -> tuple[Node, ...]:
+    """The inputs that a node can only take from memory."""
+    if node.kind == "call" or node.kind == "contract":
+        # A plain view of memory is handed over as a NumPy view; what it views is what needs memory.
+        return tuple(viewed(source) for source in node.inputs)
+    if node.op == "reshape":
+        return (viewed(node.inputs[0]),)
+    if node.kind == "gather":
+        return node.inputs[:1]
+    return node.inputs[:1] if node.kind == "update" else ()
+
+
+def viewed(node: Node) -> Node:
+    """The node whose memory NumPy can view as `node`: a view without broadcasting of something in memory, else itself."""
+    if node.op == "view" and in_memory_by_nature(node.inputs[0]) and numpy_viewable(node):
+        return node.inputs[0]
+    return node
+
+
+def numpy_viewable(node: Node) -> bool:
+    """Whether an affine view is basic indexing and a transpose: each axis once, none broadcast."""
+    axes = [index.axis for index in node["indices"] if index.axis is not None]
+    missing = [axis for axis in range(len(node.shape)) if axis not in axes and node.shape[axis] != 1]
+    return len(set(axes)) == len(axes) and not missing
+
+
+def _inline_costs(graph: Graph, memory: set[int]) -> dict[int, int]:
+    """Instructions that computing each value inside a kernel takes, down to what is in memory."""
+    costs: dict[int, int] = {}
+    for node in graph.nodes:
+        below = sum(1 if id(source) in memory else costs[id(source)] for source in node.inputs)
+        own = OPS[node.op].cost if node.kind in ("elementwise", "gather") else 0
+        costs[id(node)] = min(own + below, 10**6) if node.inputs else 0
+    return costs
+
+
+def _repeats(uses: set[Use], cost: int) -> bool:
+    """Whether inlining would compute the value too often."""
+    if len(uses) > 1 and cost >= DUPLICATE_LIMIT:
+        return True
+    return cost > BROADCAST_LIMIT and any(_repeated_by_outer_loop(use) for use in uses)
+
+
+def _repeated_by_outer_loop(use: Use) -> bool:
+    """Whether an axis outside the deepest one that the value depends on does not change it."""
+    space = [d for d in use.space if d != "over" and not isinstance(d, tuple)]
+    used = {index.axis for index in use.indices if index.axis is not None}
+    return bool(used) and any(
+        axis not in used and dimension != 1 for axis, dimension in enumerate(space[: max(used)])
+    )
+
+
+def _spread_uses(node: Node, is_root: bool, uses: dict[int, set[Use]]) -> None:
+    """Tell a node's inputs where they are looked up through it."""
+    if is_root:
+        if node.kind not in ("elementwise", "view", "gather", "reduce", "update") or node.op == "reshape":
+            return
+        domain = node.inputs[0].shape if node.kind == "reduce" else node.inputs[-1].shape if node.kind == "update" else node.shape
+        own = {Use(iteration_space(node), identity_indices(domain))}
+    else:
+        own = uses.get(id(node), set())
+    if node.op == "view":
+        own = {Use(use.space, compose(node["indices"], use.indices)) for use in own}
+    sources = node.inputs[-1:] if node.kind == "update" else node.inputs
+    if node.kind == "gather":
+        sources = node.inputs[1:]
+        at, rank = node["at"], node["rank"]
+        own = {Use(use.space, use.indices[at : at + rank]) for use in own}
+    for source in sources:
+        known = uses.setdefault(id(source), set())
+        if len(known) < _MANY:
+            known |= own

@@ -1,0 +1,145 @@
+"""The memory plan: copies that need not be, and when each buffer dies.
+
+    b1 = empty(n); b1[...] = a0; kernel(b1); a0[...] = b1      ->      kernel(a0)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import replace
+
+from tracejit.ir.node import Shape
+from tracejit.schedule import kernel as k
+from tracejit.schedule.steps import Allocate, Buffer, CallNumpy, Copy, Launch, Multiply, Program, Step, View, reads, writes
+
+
+def plan_memory(program: Program, contiguous: Container[int]) -> Program:
+    """Coalesce what can share memory; `contiguous`: the leaves that lie in C order, as all memory made here does."""
+    changed = True
+    while changed:
+        program, changed = _coalesce_one(program, contiguous)
+    return _write_results_in_place(program)
+
+
+def _coalesce_one(program: Program, contiguous: Container[int]) -> tuple[Program, bool]:
+    """Drop the first copy whose source nothing needs any more: its target then is the source's own memory."""
+    for position, step in enumerate(program.steps):
+        if not isinstance(step, Copy) or (step.source.kind == "argument" and step.source.leaf not in contiguous):
+            continue
+        if _source_is_free(program, position, step):
+            return _renamed(program, position, step), True
+    return program, False
+
+
+def _source_is_free(program: Program, position: int, copy: Copy) -> bool:
+    """Whether no step after the copy and no output needs the source's old value."""
+    if copy.source in program.outputs or copy.source.kind not in ("allocated", "argument"):
+        return False
+    if copy.source.kind == "argument":
+        final = dict(program.writebacks).get(copy.source.leaf)
+        if final != copy.target:
+            return False
+    aliases = _aliases(program, copy.source)
+    for later in program.steps[position + 1 :]:
+        if any(buffer in aliases for buffer in reads(later)) and not _reads_where_it_writes(later, copy, aliases):
+            return False
+    return not any(output in aliases for output in program.outputs)
+
+
+def _aliases(program: Program, source: Buffer) -> set[Buffer]:
+    """A buffer and the views of it."""
+    found = {source}
+    for step in program.steps:
+        if isinstance(step, View) and step.source in found:
+            found.add(step.target)
+    return found
+
+
+def _reads_where_it_writes(step: Step, copy: Copy, aliases: set[Buffer]) -> bool:
+    """Whether a kernel reads the old value only at the very element that it then writes."""
+    if not isinstance(step, Launch) or copy.target not in step.buffers or copy.source not in step.buffers:
+        return False
+    kernel = step.kernel
+    visible = [n for n, operand in enumerate(kernel.operands) if operand.role != "scratch"]
+    read, written = (visible[step.buffers.index(b)] for b in (copy.source, copy.target))
+    stores = {i.body.indices for i in kernel.instructions if isinstance(i.body, k.Store) and i.body.operand == written}
+    loads = {i.body.indices for i in kernel.instructions if isinstance(i.body, k.Load) and i.body.operand == read}
+    gathers = any(isinstance(i.body, k.Gather) and i.body.operand == read for i in kernel.instructions)
+    return kernel.form == "map" and len(kernel.stages) == 1 and loads == stores and len(stores) == 1 and not gathers
+
+
+def _renamed(program: Program, position: int, copy: Copy) -> Program:
+    steps: list[Step] = []
+    for number, step in enumerate(program.steps):
+        if number == position or (isinstance(step, Allocate) and step.target == copy.target):
+            continue
+        steps.append(rename(step, copy.target, copy.source))
+    outputs = tuple(copy.source if b == copy.target else b for b in program.outputs)
+    writebacks = tuple((leaf, copy.source if b == copy.target else b) for leaf, b in program.writebacks)
+    return Program(tuple(steps), outputs, writebacks)
+
+
+def rename(step: Step, old: Buffer, new: Buffer) -> Step:
+    """The step with one buffer for another."""
+
+    def one(buffer: Buffer) -> Buffer:
+        return new if buffer == old else buffer
+
+    if isinstance(step, Launch):
+        return replace(step, buffers=tuple(map(one, step.buffers)))
+    if isinstance(step, (Copy, View)):
+        return replace(step, source=one(step.source), target=one(step.target))
+    if isinstance(step, CallNumpy):
+        return replace(step, operands=tuple(map(one, step.operands)), target=one(step.target))
+    if isinstance(step, Multiply):
+        return Multiply(one(step.left), one(step.right), one(step.target))
+    return Allocate(one(step.target))
+
+
+def _write_results_in_place(program: Program) -> Program:
+    """`x += 1`: the kernel that computes an argument's new value stores straight into the argument."""
+    for leaf, result in program.writebacks:
+        found = _producer(program, result)
+        if found is None or result.kind != "allocated":
+            continue
+        position, launch = found
+        argument = next((b for s in program.steps for b in reads(s) if b.kind == "argument" and b.leaf == leaf), None)
+        if argument is None or not same_shape(argument.shape, result.shape):
+            continue
+        copy = Copy(argument, result)
+        later = program.steps[position:]
+        aliases = _aliases(program, argument)
+        if any(
+            any(b in aliases for b in reads(step)) and not _reads_where_it_writes(step, copy, aliases) for step in later
+        ):
+            continue
+        if argument in program.outputs or not _unit_strides_hold(launch, result, argument):
+            continue
+        program = _renamed(program, -1, copy)
+    return program
+
+
+def _unit_strides_hold(launch: Launch, result: Buffer, argument: Buffer) -> bool:
+    """The kernel was built for a contiguous result; an argument qualifies only if it is read in the same kernel so."""
+    visible = [operand for operand in launch.kernel.operands if operand.role != "scratch"]
+    written = visible[launch.buffers.index(result)]
+    return any(
+        buffer == argument and operand.rank == written.rank and operand.unit == written.unit
+        for operand, buffer in zip(visible, launch.buffers, strict=True)
+    )
+
+
+def same_shape(a: Shape, b: Shape) -> bool:
+    return a == b
+
+
+def _producer(program: Program, result: Buffer) -> tuple[int, Launch] | None:
+    """The only step that writes a buffer, if it is a kernel."""
+    writers = [
+        (position, step)
+        for position, step in enumerate(program.steps)
+        if result in writes(step) and not isinstance(step, Allocate)
+    ]
+    if len(writers) != 1 or not isinstance(writers[0][1], Launch):
+        return None
+    return writers[0]  # type: ignore[return-value]
