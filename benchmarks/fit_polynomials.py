@@ -96,11 +96,11 @@ def _monomials(chebyshev: list[Any], middle: Any, half: Any) -> list[Any]:
     return total
 
 
-def _series(function: Function, terms: int = 40) -> Function:
-    """A removable singularity at 0 filled in by the Taylor series of `function`, given as its value near 0."""
+def _series(function: Function) -> Function:
+    """A removable singularity at 0 filled in by the value beside it."""
 
     def at(x: Any) -> Any:
-        return function(x if abs(x) > mpf(10) ** -12 else mpf(10) ** -12)
+        return function(x if abs(x) > mpf(10) ** -22 else mpf(10) ** -22)
 
     return at
 
@@ -185,7 +185,7 @@ FITS: dict[str, Callable[[], Fit]] = {
 
 
 def main() -> None:
-    mp.dps = 50
+    mp.dps = 80
     for name in sys.argv[1:] or FITS:
         coefficients, error = remez(FITS[name]())
         print(f"# {name}: largest weighted error 2**{float(mpmath.log(error, 2)):.1f}")

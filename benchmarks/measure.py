@@ -152,7 +152,12 @@ def _measure_first_calls(workload: Workload, peer: Peer, arguments: tuple[Any, .
             break
         mine = runner.convert(arguments)
         start = time.perf_counter()
-        runner.wait(runner.function(*mine))
+        try:
+            result = runner.wait(runner.function(*mine))
+        except Exception as error:
+            measurement.error = f"{type(error).__name__}: {error}".splitlines()[0]
+            break
         measurement.samples.append(time.perf_counter() - start)
+        measurement.error = _difference(result, fresh.function(*arguments), workload.tolerance)
     measurement.first_call = measurement.median
     return measurement

@@ -228,7 +228,8 @@ def main(arguments: list[str] | None = None) -> int:
     photo = compare(f"{source}, {shape}", finish_photo, (image, 2.2, 0.8), rounds)
     prices = compare(f"Black-Scholes, {count:,} options", black_scholes, option_market(count), rounds)
 
-    print(f"\nThe fused kernels of black_scholes:\n\n{prices.explanation}\n")
+    kernels = "\n\n".join(prices.explanation.sources)
+    print(f"\nWhat black_scholes became, one kernel a paragraph:\n\n{kernels}\n")
     print(table([photo, prices]))
     print(
         "\nmax ULP: largest difference from NumPy in units in the last place of the value; then, of the largest value."

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tracejit.jit.logging import enabled
 from tracejit.jit.segments import Break, Run
 from tracejit.trace.pytree import flatten
 from tracejit.trace.state import PACKAGE
@@ -16,6 +17,8 @@ from tracejit.trace.state import PACKAGE
 
 def clarified(error: Exception, name: str, run: Run) -> Exception:
     """The same exception with tracejit's own frames taken out and a note that names the user's line."""
+    if enabled("internals"):
+        return error
     own = _frames(error.__traceback__)
     deepest = traceback.extract_tb(error.__traceback__)[-1].filename if error.__traceback__ else ""
     error.__traceback__ = _linked(own)

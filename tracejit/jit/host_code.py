@@ -44,7 +44,7 @@ class Code:
         """Compile what was written."""
         body = "\n".join(f"    {line}" for line in self.lines)
         text = f"def {name}({parameters}):\n{body}\n"
-        self.namespace.setdefault("math", math)
+        self.namespace.update(math=math, inf=math.inf, nan=math.nan)
         self.namespace.setdefault("empty", empty)
         self.namespace.setdefault("MISS", MISS)
         exec(compile(text, f"<tracejit {name}>", "exec"), self.namespace)

@@ -1,11 +1,14 @@
-"""Log levels by what they show: TRACEJIT_DEBUG=graph,code,retrace,plain,cache,verify (or `all`), to standard error."""
+"""Log levels by what they show: TRACEJIT_DEBUG=graph,code,retrace,plain,cache,verify,internals (or `all`), to standard error.
+
+`internals` keeps tracejit's own frames in tracebacks; `verify` checks the graph after each pass.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 
-CHANNELS = ("graph", "code", "retrace", "plain", "cache", "verify")
+CHANNELS = ("graph", "code", "retrace", "plain", "cache", "verify", "internals")
 
 
 def enabled(channel: str) -> bool:

@@ -33,15 +33,16 @@ def _default_limit() -> int:
     return 256 << 20
 
 
+_probe = [np.empty(1)]
+_FREE = sys.getrefcount(_probe[0]) if _COUNTED else 0
+"""The reference count of something that only a list refers to, as this interpreter counts."""
+
 Block: TypeAlias = "np.ndarray[Any, Any]"
 
 
 def _is_free(blocks: list[Block], position: int) -> bool:
     """Does nobody but the list refer to the block?  (NumPy makes the block the base of every view, views of views too.)"""
     return sys.getrefcount(blocks[position]) == _FREE
-
-
-_FREE = 2  # the list, and the argument of getrefcount; set below to what this interpreter really counts
 
 
 class BufferPool:
@@ -117,7 +118,6 @@ def _size_class(size: int) -> int:
     return -(-size // step) * step
 
 
-_FREE = sys.getrefcount([np.empty(1)][0]) if _COUNTED else 0
 _POOL = BufferPool()
 
 

@@ -46,6 +46,7 @@ class DiskCache:
     def __init__(self, directory: Path | None = None, limit: int = LIMIT) -> None:
         self._wanted = directory
         self._limit = limit
+        self._written = limit  # the first write looks at what is there
 
     @cached_property
     def directory(self) -> Path | None:
@@ -71,6 +72,7 @@ class DiskCache:
         if not _NAME.match(name):
             self._damaged(path)
             return None
+        _touch(path)
         return name
 
     def read_object(self, name: str) -> bytes | None:
@@ -85,8 +87,7 @@ class DiskCache:
         if hashlib.sha256(data).hexdigest() != name:
             self._damaged(path)
             return None
-        with contextlib.suppress(OSError):
-            os.utime(path)  # used now: the last to be dropped
+        _touch(path)
         return data
 
     # ---- writing
@@ -100,7 +101,10 @@ class DiskCache:
             self._write_file(self._object(name), data)
             for key in keys:
                 self._write_file(self._index(key), name.encode())
-            self._trim()
+            self._written += len(data)
+            if self._written > self._limit // 64:  # listing the directory for every kernel would cost too much
+                self._written = 0
+                self._trim()
         except OSError as error:
             warnings.warn(f"cannot keep kernels in {self.directory}: {error}", CacheWarning, stacklevel=2)
         return name
@@ -161,6 +165,12 @@ class DiskCache:
                 break
             path.unlink(missing_ok=True)
             size -= file_size
+
+
+def _touch(path: Path) -> None:
+    """Used now: the last to be dropped."""
+    with contextlib.suppress(OSError):
+        os.utime(path)
 
 
 def _status(path: Path) -> tuple[float, int]:

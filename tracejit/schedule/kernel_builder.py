@@ -79,6 +79,14 @@ class KernelBuilder:
             for root in draft.roots:
                 self._root(root, outer[: len(group.outer)], axes)
             stages.append(k.Stage(axes, tuple(self.lines)))
+            self.lines = []
+            for root in draft.roots:
+                if root.kind == "reduce" and id(root) in self.stored:
+                    kept = tuple(i for a, i in enumerate(self._axes_of(root, outer, axes)) if a not in root["axes"])
+                    self._store(root, root.shape, kept, self.results[id(root)])
+            if self.lines:
+                # What was reduced has its value once the loops of its stage are done.
+                stages.append(k.Stage((), tuple(self.lines)))
         if group.form == "reduce_all":
             self._add_partials(stages[0])
         scalars = tuple(dtype for _, dtype in self.scalars.values())
@@ -122,9 +130,6 @@ class KernelBuilder:
             value = self._value(root.inputs[0], axes)
             number = self._emit(k.Reduce(root.op, value), root.dtype.name)
             self.results[id(root)] = number
-            if id(root) in self.stored:
-                kept = tuple(i for axis, i in enumerate(axes) if axis not in root["axes"])
-                self._store(root, root.shape, kept, number)
             return
         value = self._value(root.inputs[1] if root.kind == "update" else root, axes)
         if root.kind == "update":

@@ -41,7 +41,9 @@ class _Scheduler:
     fastmath: bool
     written: set[int]
     buffers: dict[int, Buffer] = field(default_factory=dict)
+    views: dict[int, Buffer] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
+    read_by: dict[int, list[Node]] = field(default_factory=dict)
 
     def program(self, writebacks: tuple[tuple[int, int], ...]) -> Program:
         memory = self._memory()
@@ -78,47 +80,44 @@ class _Scheduler:
         return {}, {id(root): level[id(root)] for root in roots}
 
     def _emit_all(self, groups: list[Group], memory: set[int]) -> None:
-        """Steps in dependency order: a group is emitted once, before the first node that needs one of its roots."""
+        """Steps in dependency order: each group, or value that the host makes, after all that it reads."""
         owner = {id(root): g for g in groups for root in g.roots}
-        started: set[int] = set()
         emitted: set[int] = set()
-
-        def need(node: Node) -> None:
-            stack: list[tuple[Node, bool]] = [(node, False)]
+        for goal in (*(n for n in self.graph.nodes if id(n) in owner), *self.graph.outputs):
+            stack = [goal]
             while stack:
-                current, ready = stack.pop()
+                current = stack[-1]
+                group_here = owner.get(id(current))
+                roots = group_here.roots if group_here else [current]
+                missing = [s for root in roots for s in self._reads(root, memory) if id(s) not in emitted]
+                missing = [s for s in missing if group_here is None or owner.get(id(s)) is not group_here]
                 if id(current) in emitted:
-                    continue
-                if not ready:
-                    stack.append((current, True))
-                    target = owner.get(id(current))
-                    sources = self._sources(target.roots if target else [current], target)
-                    if id(current) in started:
-                        continue
-                    started.add(id(current))
-                    stack.extend((s, False) for s in reversed(sources) if id(s) not in emitted)
-                elif id(current) in owner:
-                    self._launch(owner[id(current)], memory)
-                    emitted.update(id(root) for root in owner[id(current)].roots)
+                    stack.pop()
+                elif missing:
+                    stack.extend(reversed(missing))
                 else:
-                    if id(current) in memory:
+                    stack.pop()
+                    if group_here:
+                        self._launch(group_here, memory)
+                    else:
                         self._host_step(current, memory)
-                    emitted.add(id(current))
+                    emitted.update(id(root) for root in roots)
 
-        for node in self.graph.nodes:
-            if id(node) in memory and id(node) in owner:
-                need(node)
-        for node in self.graph.outputs:
-            need(node)
-
-    def _sources(self, roots: list[Node], target: Group | None) -> list[Node]:
-        inside = {id(root) for root in roots}
-        return [s for root in roots for s in root.inputs if target is None or id(s) not in inside]
+    def _reads(self, node: Node, memory: set[int]) -> list[Node]:
+        """The values in memory that a root's kernel, or the host for a value of its own, reads."""
+        if id(node) not in self.read_by:
+            if _computed_by_kernel(node):
+                found = [read.source for read in memory_reads(node, memory)]
+                found += [node.inputs[0]] if node.kind == "update" else []
+            else:
+                found = [s.inputs[0] if s.op == "view" and id(s) not in memory else s for s in node.inputs]
+            self.read_by[id(node)] = found
+        return self.read_by[id(node)]
 
     # One step
 
     def _new(self, node: Node, kind: str = "allocated") -> Buffer:
-        buffer = Buffer(len(self.buffers), kind, node.dtype, node.shape)
+        buffer = Buffer(self._next_number(), kind, node.dtype, node.shape)
         self.buffers[id(node)] = buffer
         return buffer
 
@@ -126,9 +125,9 @@ class _Scheduler:
         if id(node) in self.buffers:
             return
         if node.op == "input":
-            self.buffers[id(node)] = Buffer(len(self.buffers), "argument", node.dtype, node.shape, node["position"])
+            self.buffers[id(node)] = Buffer(self._next_number(), "argument", node.dtype, node.shape, node["position"])
         elif node.op == "constant":
-            self.buffers[id(node)] = Buffer(len(self.buffers), "constant", node.dtype, node.shape, data=literal(node))
+            self.buffers[id(node)] = Buffer(self._next_number(), "constant", node.dtype, node.shape, data=literal(node))
         elif node.op == "empty":
             self.steps.append(Allocate(self._new(node)))
         elif node.op == "reshape":
@@ -145,17 +144,21 @@ class _Scheduler:
             self.steps.append(CallNumpy(node["call"], operands, self._new(node, "result")))
 
     def _view_of(self, node: Node) -> Buffer:
-        """The buffer of an operand of NumPy: its own, or a view of one."""
-        if id(node) in self.buffers:
-            return self.buffers[id(node)]
+        """The buffer of an operand of NumPy: its own, or a view of one (which kernels do not see)."""
+        found = self.buffers.get(id(node)) or self.views.get(id(node))
+        if found is not None:
+            return found
         assert node.op == "view" and numpy_viewable(node), node
         source = self._view_of(node.inputs[0])
-        target = self._new(node, "view")
+        target = self.views[id(node)] = Buffer(self._next_number(), "view", node.dtype, node.shape)
         self.steps.append(View(source, target, node["indices"]))
         return target
 
+    def _next_number(self) -> int:
+        return len(self.buffers) + len(self.views)
+
     def _launch(self, target: Group, memory: set[int]) -> None:
-        stored = self._stored(target)
+        stored = self._stored(target, memory)
         for root in target.roots:
             if root.kind == "update":
                 self._update_target(root)
@@ -165,35 +168,14 @@ class _Scheduler:
         built = collapse(KernelBuilder(target, held, stored, self.fastmath).build())
         self.steps.append(self._launch_step(built, target))
 
-    def _stored(self, target: Group) -> set[int]:
+    def _stored(self, target: Group, memory: set[int]) -> set[int]:
         """The roots of a group that something outside it needs."""
         inside = {id(root) for root in target.roots}
         needed = {id(node) for node in self.graph.outputs}
-        for reader, source in self._outside_reads:
-            if id(source) in inside and id(reader) not in inside:
-                needed.add(id(source))
+        for reader in self.graph.nodes:
+            if id(reader) in memory and id(reader) not in inside:
+                needed.update(id(source) for source in self._reads(reader, memory) if id(source) in inside)
         return {id(root) for root in target.roots if id(root) in needed or root.kind == "update"}
-
-    @property
-    def _outside_reads(self) -> list[tuple[Node, Node]]:
-        """(root or host node, value in memory that it reads), for the whole graph."""
-        if not hasattr(self, "_reads"):
-            memory = self._memory()
-            pairs: list[tuple[Node, Node]] = []
-            for node in self.graph.nodes:
-                if id(node) not in memory:
-                    continue
-                if _computed_by_kernel(node):
-                    pairs.extend((node, read.source) for read in memory_reads(node, memory))
-                    if node.kind == "update":
-                        pairs.append((node, node.inputs[0]))
-                else:
-                    for source in node.inputs:
-                        pairs.append((node, source))
-                        if id(source) not in memory and source.op == "view":
-                            pairs.append((node, source.inputs[0]))
-            self._reads = pairs
-        return self._reads
 
     def _update_target(self, root: Node) -> None:
         """The memory that an update writes: a copy of its base, which the memory plan makes the base itself if it can."""

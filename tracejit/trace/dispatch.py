@@ -27,6 +27,7 @@ from tracejit.trace.record import (
     elementwise,
     operand,
     reduce,
+    where,
 )
 from tracejit.trace.state import Untraceable, current
 from tracejit.trace.tracer import Tracer
@@ -62,7 +63,11 @@ def dispatch_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], option
     """What `__array_ufunc__` of a traced value does."""
     options = dict(options)
     out = options.pop("out", None)
-    if method == "__call__":
+    if method == "__call__" and options.get("where", True) is not True and out is not None:
+        # Where the mask is false, `out` keeps what it holds.
+        target = out[0] if isinstance(out, tuple) else out
+        result = where(options.pop("where"), _call_ufunc(ufunc, inputs, options), as_tracer(current(), target))
+    elif method == "__call__":
         result = _call_ufunc(ufunc, inputs, options)
     elif method == "reduce":
         result = _reduce_ufunc(ufunc, inputs, options)

@@ -330,9 +330,12 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **options: Any) -> A
     if mode not in ("constant", "edge", "wrap", "reflect") or set(options) - {"constant_values"}:
         return interrupt_call(np.pad, (array, pad_width, mode), options)
     widths = np.broadcast_to(np.asarray(pad_width), (tracer.ndim, 2)).tolist()
+    widths = [[as_dimension(width) for width in pair] for pair in widths]
+    if mode != "constant":
+        widths = [[operator.index(wrap(trace, width)) for width in pair] for pair in widths]
     fill = options.get("constant_values", 0)
     if mode == "constant" and isinstance(fill, (int, float)):
-        shape = tuple(sizes.add(d, low + high) for d, (low, high) in zip(tracer.symbolic_shape, widths, strict=True))
+        shape = tuple(sizes.add(d, sizes.add(low, high)) for d, (low, high) in zip(tracer.symbolic_shape, widths, strict=True))
         base = broadcast(trace, operand_node(trace, fill, tracer.dtype), shape)
         return fresh(trace, place(trace, base, tracer.node, [low for low, _ in widths]))
     if mode == "constant":
