@@ -116,17 +116,9 @@ def _odd_tail(function: Function) -> Function:
     return _series(lambda z: (function(mpmath.sqrt(z)) - mpmath.sqrt(z)) / (z * mpmath.sqrt(z)))
 
 
-def _erfc_scaled(u: Any) -> Any:
-    """(1 + 2*x) * exp(x*x) * erfc(x) at x = 2*(1 + u)/(1 - u)... see `error_function`."""
-    x = _ERFC_CENTRE * (1 + u) / (1 - u)
-    return (1 + 2 * x) * mpmath.exp(x * x) * mpmath.erfc(x)
-
-
-_ERFC_CENTRE = 2
 _LN2 = mpmath.log(2)
 _R = _LN2 / 2 * mpf("1.0001")
 _S = (mpmath.sqrt(2) - 1) ** 4 * mpf("1.0001")
-_F = (mpmath.sqrt(mpf(1) / 2) - 1, mpmath.sqrt(2) - 1)
 _Q = (mpmath.pi / 4) ** 2 * mpf("1.0001")
 _T8 = (mpmath.sqrt(2) - 1) ** 2 * mpf("1.0001")
 
@@ -135,25 +127,16 @@ def _exponential(degree: int) -> Fit:
     return Fit(_series(lambda r: (mpmath.exp(r) - 1 - r) / r**2), -_R, _R, degree, lambda r: max(r**2, mpf("0.003")))
 
 
-def _logarithm32(degree: int) -> Fit:
-    return Fit(
-        _series(lambda f: (mpmath.log1p(f) - f + f * f / 2) / f**3),
-        *_F,
-        degree,
-        lambda f: max(f**2, mpf("0.002")),
-    )
-
-
 def _odd(function: Function, limit: Any, degree: int) -> Fit:
     """Odd functions as x + x**3 * P(x*x): the weight is that of a relative error."""
     return Fit(_odd_tail(function), mpf(10) ** -20, limit, degree, lambda z: z + mpf(10) ** -9)
 
 
 FITS: dict[str, Callable[[], Fit]] = {
-    "EXP64": lambda: _exponential(9),
-    "EXP32": lambda: _exponential(4),
+    "EXP64": lambda: _exponential(10),
+    "EXP32": lambda: _exponential(5),
     "LOG64": lambda: Fit(_series(_log_tail), mpf(10) ** -20, _S, 6, lambda z: z + mpf(10) ** -9),
-    "LOG32": lambda: _logarithm32(7),
+    "LOG32": lambda: Fit(_series(_log_tail), mpf(10) ** -20, _S, 3, lambda z: z + mpf(10) ** -9),
     "POW64": lambda: Fit(
         _series(lambda z: (mpmath.atanh(mpmath.sqrt(z)) / mpmath.sqrt(z) - 1 - z / 3) / z**2),
         mpf(10) ** -20,

@@ -36,5 +36,4 @@ def test_commands_are_those_of_ci() -> None:
     text = README.read_text()
     assert "pip install . && python -m tracejit demo" in text
     assert "pip install '.[test]' && pytest" in text
-    script = (ROOT / ".ci" / "run").read_text()
-    assert re.search(r"^pip install (--quiet )?'\.\[test\]' && pytest$", script, re.MULTILINE)
+    assert "pip install '.[test]' && pytest" in (ROOT / ".ci" / "run").read_text()

@@ -7,14 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import kernels
 import numpy as np
 import pytest
 
-import tracejit.runtime.disk_cache as disk_cache
+from tests import kernels
 from tracejit.__main__ import main
 from tracejit.lower.cpu import compile_kernels
 from tracejit.ops.table import OPS, elementwise
+from tracejit.runtime import disk_cache, kernel_cache
 from tracejit.runtime.disk_cache import CacheWarning, DiskCache
 from tracejit.runtime.kernel_cache import CacheCounts, KernelCache
 from tracejit.runtime.machine_code import LoadedKernel, MachineCode
@@ -121,7 +121,8 @@ def test_missing_function_is_a_lookup_error() -> None:
 
 
 _SCRIPT = """
-import sys, kernels
+import sys
+from tests import kernels
 from tracejit.runtime.kernel_cache import get_kernels
 import numpy as np
 loaded, = get_kernels([kernels.softmax()])
@@ -139,10 +140,16 @@ def test_a_second_process_does_not_import_numba(tmp_path: Path, portable: str) -
         **os.environ,
         "TRACEJIT_CACHE_DIR": str(tmp_path),
         "TRACEJIT_PORTABLE": portable,
-        "PYTHONPATH": os.pathsep.join([str(here), str(here.parent)]),
+        "PYTHONPATH": str(here.parent),
     }
     results = [
-        subprocess.run([sys.executable, "-c", _SCRIPT], env=environment, capture_output=True, text=True, check=True).stdout
+        subprocess.run(
+            [sys.executable, "-c", _SCRIPT], env=environment, capture_output=True, text=True, check=True
+        ).stdout
         for _ in range(2)
     ]
     assert results == ["compiled True\n", "disk False\n"]
+
+
+def test_our_own_ops_are_kept_on_disk() -> None:
+    assert [name for name, op in OPS.items() if not name.startswith("_test_") and kernel_cache._is_foreign(name)] == []

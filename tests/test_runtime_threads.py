@@ -7,10 +7,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import kernels
 import numpy as np
 import pytest
 
+from tests import kernels
 from tracejit.runtime import threads
 from tracejit.runtime.disk_cache import DiskCache
 from tracejit.runtime.kernel_cache import KernelCache

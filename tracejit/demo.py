@@ -172,7 +172,7 @@ def progress(count: int, label: str) -> Iterable[int]:
 
 def compare(title: str, function: Callable[..., Any], arguments: tuple[Any, ...], rounds: int) -> Outcome:
     """Run `function` in NumPy and compiled."""
-    compiled = tj.jit(function)
+    compiled: Any = tj.jit(function)
     expected = function(*arguments)
     start = time.perf_counter()
     actual = compiled(*arguments)

@@ -66,7 +66,9 @@ def _place_all(emitter: Emitter, by_stage: list[Placement], depth: int) -> None:
 def _accumulators(emitter: Emitter, stage: Stage) -> dict[int, Accumulator]:
     dtypes = {i.number: i.dtype for i in emitter.kernel.instructions}
     return {
-        i.number: Accumulator(emitter, i, dtypes[i.body.value]) for i in stage.instructions if isinstance(i.body, Reduce)
+        i.number: Accumulator(emitter, i, dtypes[i.body.value])
+        for i in stage.instructions
+        if isinstance(i.body, Reduce)
     }
 
 
@@ -93,7 +95,7 @@ def _stage_loops(
             if number == len(stage.axes) - 1 and in_blocks:
                 begin = loops.enter_context(nest.loop(begin, end, step=BLOCK, parallel=False))
                 end = _smaller(emitter, nest.builder.add(begin, word(BLOCK), flags=("nsw",)), end)
-                loops.callback(lambda: [x.end_block() for x in accumulators])
+                loops.callback(_end_blocks, accumulators)
                 for accumulator in accumulators:
                     accumulator.start_block()
             loops.enter_context(nest.loop(begin, end, axis=axis))
@@ -101,9 +103,14 @@ def _stage_loops(
         if not stage.axes:
             for accumulator in accumulators:
                 accumulator.start_block()
-            loops.callback(lambda: [x.end_block() for x in accumulators])
+            loops.callback(_end_blocks, accumulators)
         for accumulator in accumulators:
             accumulator.step(emitter.value(accumulator.body.value))
+
+
+def _end_blocks(accumulators: list[Accumulator]) -> None:
+    for accumulator in accumulators:
+        accumulator.end_block()
 
 
 def _smaller(emitter: Emitter, a: Any, b: Any) -> Any:

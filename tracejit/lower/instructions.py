@@ -112,9 +112,9 @@ class Emitter:
 
     def store_at(self, pointer: Any, stored: np.dtype[Any], value: Scalar) -> None:
         """Write an element at an address."""
-        value = language.cast(value, stored)
+        element: Any = language.cast(value, stored)
         with self.nest.memory():
-            store_value(self.builder, pointer, value)
+            store_value(self.builder, pointer, element)
 
     # ---- the kinds of instruction
 

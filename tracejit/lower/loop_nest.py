@@ -78,7 +78,9 @@ class LoopNest:
         return result
 
     @contextmanager
-    def loop(self, begin: Any, end: Any, step: int = 1, axis: int | None = None, parallel: bool = True) -> Iterator[Any]:
+    def loop(
+        self, begin: Any, end: Any, step: int = 1, axis: int | None = None, parallel: bool = True
+    ) -> Iterator[Any]:
         """`for i in range(begin, end, step)`; `axis` names what i is, `parallel` that iterations are independent."""
         builder, before = self.builder, self.builder.block
         preamble = self.function.append_basic_block("loop")

@@ -95,7 +95,9 @@ class _Printer:
         kernel = self.kernel
         arrays = [self.operands[k] for k, x in enumerate(kernel.operands) if x.role not in ("scratch", "partial")]
         extents = [f"n{axis}" for axis in range(kernel.axes)]
-        return arrays + extents + [f"m{k}" for k in range(kernel.integers)] + [f"s{k}" for k in range(len(kernel.scalars))]
+        return (
+            arrays + extents + [f"m{k}" for k in range(kernel.integers)] + [f"s{k}" for k in range(len(kernel.scalars))]
+        )
 
     def stage(self, number: int, stage: Stage, placement: Placement) -> None:
         """One stage; what it reduces starts before its loops."""

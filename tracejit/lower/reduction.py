@@ -1,8 +1,8 @@
 """Accumulators: how a reduction adds up, exactly enough and always in the same order.
 
-Floating-point sums run in blocks of the innermost axis.  Inside a block the compiler may reassociate
-(and so vectorize, with several accumulators); the totals of the blocks are added one after the other, with the rounding
-error of each addition kept (two-sum).  Narrower floats than float64 add up in float64 and need no such care.  The order depends on sizes alone,
+Sums of float64 run in blocks of the innermost axis.  Inside a block the compiler may reassociate (and so vectorize,
+with several accumulators); the totals of the blocks are added one after the other, with the rounding error of each
+addition kept (two-sum).  Narrower floats add up in float64 and need no such care.  The order depends on sizes alone,
 so any number of threads gives the same bits.
 """
 
@@ -166,6 +166,6 @@ class ColumnAccumulators(Combiner):
     def _read(self, column: Any) -> Scalar:
         return self.emitter.load(self._at(column), self.dtype, self.dtype)
 
-    def _write(self, column: Any, value: Scalar) -> None:
+    def _write(self, column: Any, value: Any) -> None:
         with self.emitter.nest.memory():
             store_value(self.emitter.builder, self._at(column), value)

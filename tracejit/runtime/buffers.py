@@ -1,7 +1,7 @@
 """Output arrays, recycled: a fresh large block of memory costs a page fault every 4 KiB.
 
-Small arrays come from NumPy.  Large ones are views of blocks that a pool remembers; a block that only the pool refers to
-any more is free, whoever the last user was - the reference count is the owner, there is nothing to give back.
+Small arrays come from NumPy.  Large ones are views of blocks that a pool remembers; a block that only the pool refers
+to any more is free, whoever the last user was - the reference count is the owner, there is nothing to give back.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Block: TypeAlias = "np.ndarray[Any, Any]"
 
 
 def _is_free(blocks: list[Block], position: int) -> bool:
-    """Does nobody but the list refer to the block?  (NumPy makes the block the base of every view, views of views too.)"""
+    """Does nobody but the list refer to the block?  NumPy makes the block the base of every view, at any remove."""
     return sys.getrefcount(blocks[position]) == _FREE
 
 
@@ -63,7 +63,8 @@ class BufferPool:
         with self._lock:
             block = self._block(_size_class(size))
             start = -block.__array_interface__["data"][0] % ALIGNMENT
-            return block[start : start + size].view(wanted).reshape(shape)
+            array: np.ndarray[Any, Any] = block[start : start + size].view(wanted).reshape(shape)
+            return array
 
     def idle_bytes(self) -> int:
         """Bytes of blocks that nobody uses."""

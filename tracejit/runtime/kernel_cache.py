@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import sys
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -24,6 +25,10 @@ from tracejit.runtime.machine_code import LoadedKernel, MachineCode, make_entry
 from tracejit.schedule.kernel import Apply, Kernel, Reduce
 
 _EMITTER_SOURCES = ("lower", "vecmath", "ops", "schedule/kernel.py")
+"""What decides the machine code of a kernel, besides the kernel."""
+
+_TRUSTED = ("tracejit", "_operator", "builtins")
+"""Modules whose scalar definitions may be kept on disk: the key covers our sources and the interpreter's version."""
 
 
 @dataclass
@@ -130,9 +135,13 @@ def get_kernels(kernels: Sequence[Kernel], counts: CacheCounts | None = None) ->
 
 def _foreign(kernel: Kernel) -> bool:
     """Does an op's definition stand outside this package?  Its source is in no key, so it must not be kept on disk."""
-    names = {i.body.op for i in kernel.instructions if isinstance(i.body, Apply | Reduce)}
-    definitions = (getattr(OPS[name].scalar, "__module__", "") or "" for name in names if name in OPS)
-    return any(module.split(".")[0] not in ("tracejit", "_operator") for module in definitions)
+    bodies = (instruction.body for instruction in kernel.instructions)
+    return any(_is_foreign(name) for name in {body.op for body in bodies if isinstance(body, Apply | Reduce)})
+
+
+def _is_foreign(name: str) -> bool:
+    scalar = OPS[name].scalar
+    return scalar is not None and (scalar.__module__ or "").split(".")[0] not in _TRUSTED
 
 
 def _key(kernel: Kernel) -> str:
@@ -147,6 +156,7 @@ def _environment() -> str:
         llvm.get_host_cpu_name(),
         llvm.get_host_cpu_features().flatten(),
         *(f"{name} {_version(name)}" for name in ("llvmlite", "numba")),
+        sys.version,
         _source_hash(Path(__file__).parent.parent),
     ]
     return "|".join(parts)

@@ -1,9 +1,9 @@
 """Threads for kernels that let go of the GIL.
 
-A worker sleeps on its own lock.  A call takes the workers that are idle right now, hands each the same `Call`, and works
-itself; everybody draws contiguous ranges of units from the call until none is left, so a worker that wakes late (or a
-core that is busy elsewhere) costs little.  A call never waits for another call's workers: with none idle it runs
-alone.  Nothing spins.
+A worker sleeps on its own lock.  A call takes the workers that are idle right now, hands each the same `_Call`, and
+works itself; everybody draws contiguous ranges of units from the call until none is left, so a worker that wakes
+late (or a core that is busy elsewhere) costs little.  A call never waits for another call's workers: with none idle
+it runs alone.  Nothing spins.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -111,9 +112,13 @@ class _Call:
                     ranges.clear()
         except IndexError:
             pass
-        except BaseException as failure:  # the calling thread raises it
+        except BaseException as failure:  # noqa: BLE001 - the calling thread raises it
             self.failure = failure
             ranges.clear()
+
+    def forget_arguments(self) -> None:
+        """Drop the arrays: a worker that wakes too late may still hold the call."""
+        self._arguments = ()
 
 
 class _Worker:
@@ -126,26 +131,32 @@ class _Worker:
         self._done = threading.Lock()
         self._done.acquire()
         self._call: _Call | None = None
+        self._ticket = threading.Lock()
         threading.Thread(target=self._run, name="tracejit-worker", daemon=True).start()
 
     def start(self, call: _Call) -> None:
-        """Wake the thread to work on a call."""
-        self._call = call
+        """Wake the thread to work on a call; it does so if it is the first to take the ticket."""
+        self._call, self._ticket = call, threading.Lock()
         self._wake.release()
 
     def join(self) -> None:
-        """Wait until it has no range left; then it is idle again."""
-        self._done.acquire()
-        self._idle.append(self)
+        """Wait until it has no range left; if it is not even awake yet, let it go back to sleep by itself."""
+        if not self._ticket.acquire(blocking=False):
+            self._done.acquire()
+            self._idle.append(self)
 
     def _run(self) -> None:
         while True:
             self._wake.acquire()
             call, self._call = self._call, None
             assert call is not None
-            call.work()
-            del call
-            self._done.release()
+            if self._ticket.acquire(blocking=False):
+                call.work()
+                del call
+                self._done.release()
+            else:
+                del call
+                self._idle.append(self)
 
 
 class _Pool:
@@ -196,6 +207,7 @@ def run_parallel(
     call.work()
     for worker in workers:
         worker.join()
+    call.forget_arguments()
     if call.failure is not None:
         raise call.failure
     if call.code is not None:
@@ -206,4 +218,4 @@ def run_parallel(
 def _ranges(units: int, threads: int) -> deque[tuple[int, int]]:
     pieces = min(units, threads * RANGES_PER_THREAD)
     bounds = [units * piece // pieces for piece in range(pieces + 1)]
-    return deque(zip(bounds[:-1], bounds[1:], strict=True))
+    return deque(pairwise(bounds))

@@ -79,28 +79,31 @@ def memory_reads(root: Node, memory: set[int]) -> list[Read]:
     found: dict[tuple[int, Indices], Read] = {}
     seen: set[tuple[int, Indices]] = set()
 
-    def visit(node: Node, indices: Indices, top: bool) -> None:
+    pending: list[tuple[Node, Indices]] = [(root, identity_indices(domain_shape(root)))]
+    while pending:
+        node, indices = pending.pop()
         if (id(node), indices) in seen:
-            return
+            continue
         seen.add((id(node), indices))
-        if id(node) in memory and not top:
+        if id(node) in memory and node is not root:
             found[(id(node), indices)] = Read(node, indices)
-            return
-        if node.op == "view":
-            visit(node.inputs[0], compose(node["indices"], indices), False)
-        elif node.kind == "gather":
+            continue
+        if node.kind == "gather":
             found[(id(node.inputs[0]), ())] = Read(node.inputs[0], ())
-            at, rank = node["at"], node["rank"]
-            for source in node.inputs[1:]:
-                visit(source, indices[at : at + rank], False)
-        elif node.kind == "update":
-            visit(node.inputs[1], indices, False)
-        else:
-            for source in node.inputs:
-                visit(source, indices, False)
-
-    visit(root, identity_indices(domain_shape(root)), True)
+        pending.extend((source, places) for source, places in inlined_sources(node, indices))
     return list(found.values())
+
+
+def inlined_sources(node: Node, indices: Indices) -> list[tuple[Node, Indices]]:
+    """What the body of a node looks up, and where, when the node itself is wanted at `indices`."""
+    if node.op == "view":
+        return [(node.inputs[0], compose(node["indices"], indices))]
+    if node.kind == "gather":
+        at, rank = node["at"], node["rank"]
+        return [(source, indices[at : at + rank]) for source in node.inputs[1:]]
+    if node.kind == "update":
+        return [(node.inputs[1], indices)]
+    return [(source, indices) for source in reversed(node.inputs)]
 
 
 def group(graph: Graph, roots: list[Node], memory: set[int], barriers: dict[int, int]) -> list[Group]:

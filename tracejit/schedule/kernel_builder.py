@@ -12,7 +12,7 @@ from tracejit.ir.node import Indices, Node, Shape, compose
 from tracejit.ir.size import Dimension
 from tracejit.ops.table import OPS
 from tracejit.schedule import kernel as k
-from tracejit.schedule.grouping import Group
+from tracejit.schedule.grouping import Group, inlined_sources
 from tracejit.schedule.steps import Buffer
 
 PARTIAL_DTYPES = {"float16": "float64", "float32": "float64"}
@@ -166,23 +166,50 @@ class KernelBuilder:
     # Values
 
     def _value(self, node: Node, indices: Indices) -> int:
-        """The instruction that computes `node` at `indices` (kernel axes)."""
+        """The instruction that computes `node` at `indices` (kernel axes), after all that it needs.
+
+        Iterative, operands first: an expression may be deeper than Python's stack.
+        """
+        stack = [(node, indices, False)]
+        while stack:
+            current, places, ready = stack.pop()
+            if ready:
+                self._settled(current, places)
+            elif self._known(current, places) is None:
+                stack.append((current, places, True))
+                if not self._from_memory(current):
+                    stack.extend((s, i, False) for s, i in reversed(inlined_sources(current, places)))
+        return self._settled(node, indices)
+
+    def _known(self, node: Node, indices: Indices) -> int | None:
         if id(node) in self.results and node.kind == "reduce":
             return self.results[id(node)]
+        return self.done.get(self._key(node, indices))
+
+    def _key(self, node: Node, indices: Indices) -> tuple[Any, ...]:
+        """Values of the outer axes alone are shared by the stages of a row kernel."""
         inner = any(i.axis is not None and i.axis >= len(self.group.outer) for i in indices)
         shared = not inner and bool(indices) and self.group.form == "map"
-        key = (-1 if shared else self.stage, id(node), indices)
-        if key in self.done:
-            return self.done[key]
-        top = self.roots.get(id(node)) == self.stage or (node.op in ("constant", "scalar") and not node.shape)
-        if id(node) in self.memory.buffers and not top or (id(node) in self.roots and not top):
-            return self._load(node, indices, key)
-        return self._compute(node, indices, key)
+        return (-1 if shared else self.stage, id(node), indices)
+
+    def _from_memory(self, node: Node) -> bool:
+        """Whether a value is loaded, not computed, where it is wanted."""
+        here = self.roots.get(id(node)) == self.stage or (node.op in ("constant", "scalar") and not node.shape)
+        return not here and (id(node) in self.memory.buffers or id(node) in self.roots)
+
+    def _settled(self, node: Node, indices: Indices) -> int:
+        found = self._known(node, indices)
+        if found is not None:
+            return found
+        key = self._key(node, indices)
+        return self._load(node, indices, key) if self._from_memory(node) else self._compute(node, indices, key)
 
     def _compute(self, node: Node, indices: Indices, key: tuple[Any, ...]) -> int:
         dtype = node.dtype.name
         if node.op == "view":
-            return self._value(node.inputs[0], compose(node["indices"], indices))
+            number = self._settled(node.inputs[0], compose(node["indices"], indices))
+            self.done[key] = number
+            return number
         if node.op == "constant":
             return self._emit(k.Literal(node["data"]), dtype, key)
         if node.op == "scalar":
@@ -194,7 +221,7 @@ class KernelBuilder:
             return self._gather(node, indices, key)
         if node.kind != "elementwise":
             raise AssertionError(f"{node!r} has no place inside a kernel")
-        args = tuple(self._value(source, indices) for source in node.inputs)
+        args = tuple(self._settled(source, indices) for source in node.inputs)
         self.cost += OPS[node.op].cost
         return self._emit(k.Apply(node.op, args, node.params), dtype, key)
 
@@ -220,7 +247,7 @@ class KernelBuilder:
     def _gather(self, node: Node, indices: Indices, key: tuple[Any, ...]) -> int:
         axes, at, rank = node["axes"], node["at"], node["rank"]
         block, rest = indices[at : at + rank], iter(indices[:at] + indices[at + rank :])
-        places = iter([self._value(source, block) for source in node.inputs[1:]])
+        places = iter([self._settled(source, block) for source in node.inputs[1:]])
         found: list[int | k.Index] = [
             next(places) if axis in axes else self._index(next(rest)) for axis in range(len(node.inputs[0].shape))
         ]

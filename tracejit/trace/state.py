@@ -52,7 +52,7 @@ class Storage:
 class Trace:
     """One run of a function on tracers.
 
-    interrupt: called where a value is needed now; runs the graph so far (see `tracejit.jit.segments`).
+    interrupt: called where a value is needed now; runs the graph so far (see `tracejit.driver.segments`).
     """
 
     interrupt: Callable[..., Any] | None = None

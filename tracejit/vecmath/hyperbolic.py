@@ -1,35 +1,129 @@
-"""Hyperbolic functions."""
+"""Hyperbolic functions and their inverses, from expm1 and log1p carried in two floats."""
 
 from __future__ import annotations
 
-from tracejit.vecmath.language import Scalar, libm
+import math
+
+from tracejit.vecmath.exponential import exp_parts, fast_two_sum, half_expm1_parts, is_tiny
+from tracejit.vecmath.language import Scalar, copysign, fma, minimum, select, sqrt
+from tracejit.vecmath.logarithm import log1p_sum, log_of_sum
 
 
-def sinh(x: Scalar) -> Scalar:
-    """The C library's sinh."""
-    return libm("sinh", x)
+def two_sum(a: Scalar, b: Scalar) -> tuple[Scalar, Scalar]:
+    """a + b as the rounded sum and its error (Knuth)."""
+    total = a + b
+    virtual = total - a
+    return total, (a - (total - virtual)) + (b - virtual)
 
 
-def cosh(x: Scalar) -> Scalar:
-    """The C library's cosh."""
-    return libm("cosh", x)
+def divide(numerator: tuple[Scalar, Scalar], denominator: tuple[Scalar, Scalar]) -> tuple[Scalar, Scalar]:
+    """The quotient of two sums of two floats, as such a sum; one division."""
+    reciprocal = 1 / denominator[0]
+    quotient = numerator[0] * reciprocal
+    remainder = fma(-quotient, denominator[0], numerator[0]) + (numerator[1] - quotient * denominator[1])
+    return quotient, remainder * reciprocal
 
 
 def tanh(x: Scalar) -> Scalar:
-    """The C library's tanh."""
-    return libm("tanh", x)
+    """Hyperbolic tangent, within 1 ULP.
+
+    expm1(2|x|) / (expm1(2|x|) + 2), numerator and denominator in two floats.
+    """
+    double = minimum(abs(x), 22.0) * 2  # beyond 22 the result rounds to 1
+    head, low = half_expm1_parts(double)
+    total, error = two_sum(head, x.constant(1.0))
+    quotient, correction = divide((head, low), (total, error + low))
+    return select(is_tiny(x), x, copysign(quotient + correction, x))
+
+
+def sinh(x: Scalar) -> Scalar:
+    """Hyperbolic sine, within 1 ULP.
+
+    With h = expm1(|x|)/2 it is h + h/(2*h + 1), both in two floats; near overflow it is exp(|x| - log(2)) by scaling.
+    """
+    a = abs(x)
+    head, low = half_expm1_parts(a)
+    total, error = two_sum(head * 2, x.constant(1.0))
+    quotient, correction = divide((head, low), (total, error + low * 2))
+    first, rest = two_sum(head, quotient)
+    result = first + (rest + low + correction)
+    result = select(a > _large(x), _half_exp(a), result)
+    return select(is_tiny(x), x, copysign(result, x))
+
+
+def cosh(x: Scalar) -> Scalar:
+    """Hyperbolic cosine, within 1 ULP: exp(|x|)/2 + 1/(2*exp(|x|)), both in two floats."""
+    a = abs(x)
+    large = _large(x)
+    head, low = exp_parts(select(a > large, large, a))
+    quotient, correction = divide((x.constant(0.25), x.constant(0.0)), (head * 0.5, low * 0.5))
+    total, error = fast_two_sum(head * 0.5, quotient)
+    result = total + (fma(low, 0.5, error) + correction)
+    return select(a > large, _half_exp(a), select(x != x, x, result))
+
+
+def _large(x: Scalar) -> float:
+    """Beyond here exp(-x) is lost beside exp(x), and exp(x) has not overflowed."""
+    return 40.0 if x.dtype.itemsize == 8 else 20.0
+
+
+def _half_exp(a: Scalar) -> Scalar:
+    """exp(a)/2, finite as long as the result is."""
+    head, low = half_expm1_parts(a)
+    return head + low
 
 
 def arcsinh(x: Scalar) -> Scalar:
-    """The C library's asinh."""
-    return libm("asinh", x)
+    """Inverse hyperbolic sine, within 1 ULP: log1p(a + a^2/(1 + sqrt(a^2 + 1))), the argument in two floats."""
+    a = abs(x)
+    huge = a > _huge(x)
+    safe = select(huge, 1.0, a)
+    square = safe * safe
+    square_low = fma(safe, safe, -square)
+    total, error = two_sum(square, x.constant(1.0))
+    root, root_low = _sqrt(total, error + square_low)
+    denominator, rest = fast_two_sum(root, x.constant(1.0))
+    quotient, correction = divide((square, square_low), (denominator, rest + root_low))
+    argument, low = two_sum(quotient, safe)
+    result = log1p_sum(argument, low + correction)
+    result = select(huge, log_of_sum(select(huge, a, 1.0), x.constant(0.0)) + math.log(2.0), result)
+    result = select(a < math.inf, result, a)
+    return select(is_tiny(x), x, copysign(result, x))
 
 
 def arccosh(x: Scalar) -> Scalar:
-    """The C library's acosh."""
-    return libm("acosh", x)
+    """Inverse hyperbolic cosine, within 1 ULP: log1p(t + sqrt(t*(t + 2))) with t = x - 1; NaN below 1."""
+    huge = x > _huge(x)
+    t = select(huge, 1.0, x - 1)
+    product = t * t
+    product_low = fma(t, t, -product)
+    total, error = two_sum(product, t * 2)
+    root, root_low = _sqrt(total, error + product_low)
+    argument, low = two_sum(root, t)
+    result = select(t == 0, 0.0, log1p_sum(argument, low + root_low))
+    result = select(huge, log_of_sum(select(huge, x, 1.0), x.constant(0.0)) + math.log(2.0), result)
+    result = select(x < math.inf, result, x)
+    return select(x < 1, math.nan, result)
 
 
 def arctanh(x: Scalar) -> Scalar:
-    """The C library's atanh."""
-    return libm("atanh", x)
+    """Inverse hyperbolic tangent, within 1 ULP: log1p(2a/(1 - a))/2, the quotient in two floats; NaN outside [-1, 1]."""
+    a = abs(x)
+    denominator = 1 - a
+    quotient, correction = divide((a * 2, x.constant(0.0)), (denominator, (1 - denominator) - a))
+    result = log1p_sum(quotient, correction) * 0.5
+    result = select(a == 1, math.inf, result)
+    result = select(a > 1, math.nan, result)
+    return select(is_tiny(x), x, copysign(result, x))
+
+
+def _huge(x: Scalar) -> float:
+    """x*x + 1 rounds to x*x from far below here, and x*x does not overflow."""
+    return 2.0**60 if x.dtype.itemsize == 8 else 2.0**30
+
+
+def _sqrt(total: Scalar, error: Scalar) -> tuple[Scalar, Scalar]:
+    """The root of total + error, as a sum of two floats; 0 has the root 0."""
+    root = sqrt(total)
+    divisor = select(root > 0, root, 1.0)
+    return root, (fma(-root, root, total) + error) * 0.5 / divisor

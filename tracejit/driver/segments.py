@@ -16,7 +16,7 @@ import numpy as np
 
 from tracejit.ir.graph import Graph
 from tracejit.ir.size import symbol
-from tracejit.jit.host_code import MISS
+from tracejit.driver.host_code import MISS
 from tracejit.runtime.kernel_cache import CacheCounts
 from tracejit.schedule.steps import Program
 from tracejit.trace.number import HostNumber

@@ -12,11 +12,11 @@ import numpy as np
 
 from tracejit.ir.graph import Graph
 from tracejit.ir.node import Node
-from tracejit.jit import segment_code as text
-from tracejit.jit.environment_guards import Environment, read_environment
-from tracejit.jit.host_code import ALIGNED, C_ALIGNED, MISS, Code, write_steps
-from tracejit.jit.kernel_errors import raise_kernel_error
-from tracejit.jit.segments import (
+from tracejit.driver import segment_code as text
+from tracejit.driver.environment_guards import Environment, read_environment
+from tracejit.driver.host_code import ALIGNED, C_ALIGNED, MISS, Code, write_steps
+from tracejit.driver.kernel_errors import raise_kernel_error
+from tracejit.driver.segments import (
     MAX_BRANCHES,
     Break,
     Run,

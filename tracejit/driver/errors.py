@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.jit.logging import enabled
-from tracejit.jit.segments import Break, Run
+from tracejit.driver.logging import enabled
+from tracejit.driver.segments import Break, Run
 from tracejit.trace.pytree import flatten
 from tracejit.trace.state import PACKAGE
 

@@ -13,12 +13,12 @@ from types import MethodType
 from typing import Any, TypeVar, overload
 
 from tracejit.ir.graph import Graph
-from tracejit.jit.errors import clarified, fullgraph_error
-from tracejit.jit.explain import Explanation, explain_segments, retrace_reason
-from tracejit.jit.host_code import MISS
-from tracejit.jit.logging import log
-from tracejit.jit.segments import Break, Run, Segment
-from tracejit.jit.tracing import Tracing, read_environment, take_apart
+from tracejit.driver.errors import clarified, fullgraph_error
+from tracejit.driver.explain import Explanation, explain_segments, retrace_reason
+from tracejit.driver.host_code import MISS
+from tracejit.driver.logging import log
+from tracejit.driver.segments import Break, Run, Segment
+from tracejit.driver.tracing import Tracing, read_environment, take_apart
 from tracejit.trace.state import ACTIVE, Untraceable
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -52,6 +52,11 @@ def disable_jit() -> Iterator[None]:
         yield
     finally:
         _MODE.disabled = before
+
+
+def disabled() -> bool:
+    """Whether jitted functions run as plain NumPy in this thread."""
+    return _MODE.disabled or os.environ.get("TRACEJIT_DISABLE", "") not in ("", "0")
 
 
 @dataclass

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.jit.environment_guards import unchanged
-from tracejit.jit.host_code import ALIGNED, C_ALIGNED, WRITEABLE, Code, view_text
-from tracejit.jit.segments import Run
+from tracejit.driver.environment_guards import unchanged
+from tracejit.driver.host_code import ALIGNED, C_ALIGNED, WRITEABLE, Code, view_text
+from tracejit.driver.segments import Run
 from tracejit.schedule.steps import Buffer, Program, View
 from tracejit.trace.pytree import Tree, pack_text, unpack_lines
 from tracejit.trace.state import Leaf, Trace

@@ -1,0 +1,84 @@
+"""`tj.NAME` for each op of the table, derived from its entry.
+
+On arrays the op's own kernel runs at once, so that eager results and those inside a jitted function have the same bits;
+on traced values the op is recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from tracejit.driver.function import Jitted, disabled
+from tracejit.ops.table import OPS, Op
+from tracejit.trace.dispatch import dispatch_function, dispatch_ufunc
+from tracejit.trace.record import elementwise, reduce, where
+from tracejit.trace.state import ACTIVE
+
+NAMES: tuple[str, ...] = tuple(
+    name for name, op in OPS.items() if (op.kind in ("elementwise", "reduce") and op.resolve is not None) or name == "where"
+)
+"""The ops that are functions of `tracejit`."""
+
+
+def _recorder(op: Op) -> Callable[..., Any]:
+    """What records the op during a trace."""
+    if op.name == "where":
+        return where
+    if op.kind == "reduce":
+        if op.reference is not None:
+            reference = op.reference
+            return lambda x, axis=None, keepdims=False: dispatch_function(reference, (x,), {"axis": axis, "keepdims": keepdims})
+        return lambda x, axis=None, keepdims=False: reduce(op, x, axis, keepdims)
+    if op.reference is not None:
+        ufunc: Any = op.reference
+        return lambda *operands: dispatch_ufunc(ufunc, "__call__", operands, {})
+    return lambda *operands: elementwise(op, *operands)
+
+
+@cache
+def function(name: str) -> Callable[..., Any]:
+    """The eager function of an op."""
+    op = OPS[name]
+    record = _recorder(op)
+    if op.kind == "reduce":
+
+        def traced(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+            return record(x, axis, keepdims)
+    elif op.resolve is not None and op.resolve.nin == 1:
+
+        def traced(x: Any) -> Any:  # type: ignore[misc]
+            return record(x)
+    elif op.name == "where":
+
+        def traced(condition: Any, x: Any, y: Any) -> Any:  # type: ignore[misc]
+            return record(condition, x, y)
+    else:
+
+        def traced(x: Any, y: Any) -> Any:  # type: ignore[misc]
+            return record(x, y)
+
+    traced.__name__ = traced.__qualname__ = name
+    traced.__doc__ = _documentation(op)
+    compiled = Jitted(traced, ("axis", "keepdims") if op.kind == "reduce" else (), False, False)
+
+    def call(*args: Any, **options: Any) -> Any:
+        if ACTIVE.trace is not None:
+            return traced(*args, **options)
+        if disabled() and op.reference is not None:
+            return op.reference(*args, **options)
+        return compiled(*args, **options)
+
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = traced.__doc__
+    call.__module__ = "tracejit"
+    return call
+
+
+def _documentation(op: Op) -> str:
+    accuracy = "Bit-equal to NumPy." if op.ulp == 0 and op.kind == "elementwise" else ""
+    if op.ulp:
+        accuracy = f"Within {op.ulp:g} ULP (float64)."
+    spelt = f"Means {', '.join(op.spellings)} inside a jitted function." if op.spellings else ""
+    return "\n\n".join(part for part in (op.doc, accuracy, spelt) if part)
