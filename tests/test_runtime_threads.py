@@ -68,13 +68,14 @@ def test_every_unit_runs_once() -> None:
 
 
 def test_errors_and_codes_reach_the_caller() -> None:
-    def fails(begin: int, end: int, mode: int) -> int | None:
+    def fails(kind: type[Exception], begin: int, end: int, mode: int) -> int | None:
         if begin == 0:
-            raise ZeroDivisionError
+            raise kind
         return None
 
-    with pytest.raises(ZeroDivisionError):
-        run_parallel(fails, [], 100, False, 3)
+    for kind in (ZeroDivisionError, IndexError):
+        with pytest.raises(kind):
+            run_parallel(fails, [kind], 100, False, 3)
     assert run_parallel(lambda begin, end, mode: 9 if begin == 0 else None, [], 100, True, 3) == 9
 
 

@@ -5,8 +5,8 @@
 
 from typing import Any
 
-from tracejit.eager import NAMES, function
 from tracejit.driver import Jitted, disable_jit, jit
+from tracejit.eager import NAMES, function
 from tracejit.runtime.threads import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"

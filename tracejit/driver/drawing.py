@@ -22,7 +22,11 @@ _COLOURS = {
 
 def dot_text(name: str, graphs: Sequence[Graph], programs: Sequence[Program]) -> str:
     """The graphs in the DOT language; what one kernel computes stands in one box."""
-    lines = [f'digraph "{name}" {{', '  node [shape=box, style="rounded,filled", fontname="Helvetica"];', "  rankdir=TB;"]
+    lines = [
+        f'digraph "{name}" {{',
+        '  node [shape=box, style="rounded,filled", fontname="Helvetica"];',
+        "  rankdir=TB;",
+    ]
     for number, (graph, program) in enumerate(zip(graphs, programs, strict=True)):
         lines += _graph_lines(graph, program, f"s{number}_")
     return "\n".join([*lines, "}"]) + "\n"
@@ -33,7 +37,7 @@ def _graph_lines(graph: Graph, program: Program, prefix: str) -> list[str]:
     lines: list[str] = []
     clustered: set[int] = set()
     for number, step in enumerate(s for s in program.steps if isinstance(s, Launch)):
-        lines.append(f"  subgraph cluster_{prefix}{number} {{ label=\"kernel {number}\"; color=gray;")
+        lines.append(f'  subgraph cluster_{prefix}{number} {{ label="kernel {number}"; color=gray;')
         for root in step.roots:
             if id(root) in names and id(root) not in clustered:
                 clustered.add(id(root))
@@ -59,7 +63,9 @@ def svg_bytes(dot: str) -> bytes:
     try:
         import graphviz
     except ImportError:
-        raise ImportError("saving as SVG needs the graphviz package: pip install 'tracejit[viz]' (.dot needs nothing)") from None
+        raise ImportError(
+            "saving as SVG needs the graphviz package: pip install 'tracejit[viz]' (.dot needs nothing)"
+        ) from None
     try:
         return bytes(graphviz.Source(dot).pipe(format="svg"))
     except graphviz.ExecutableNotFound:

@@ -17,7 +17,19 @@ import numpy as np
 
 from tracejit.trace.state import Untraceable
 
-_PLAIN_MODULES = ("numpy", "scipy", "math", "builtins", "tracejit", "numba", "collections", "functools", "itertools", "typing", "dataclasses")
+_PLAIN_MODULES = (
+    "numpy",
+    "scipy",
+    "math",
+    "builtins",
+    "tracejit",
+    "numba",
+    "collections",
+    "functools",
+    "itertools",
+    "typing",
+    "dataclasses",
+)
 _LIMIT = 400
 
 
@@ -68,8 +80,10 @@ def read_environment(function: Any, objects: list[Any]) -> Environment:
 
 
 def _is_object(value: Any) -> bool:
-    return hasattr(value, "__dict__") and not isinstance(value, (types.ModuleType, type, np.ndarray, np.generic)) and not _skipped(
-        type(value).__module__
+    return (
+        hasattr(value, "__dict__")
+        and not isinstance(value, (types.ModuleType, type, np.ndarray, np.generic))
+        and not _skipped(type(value).__module__)
     )
 
 
@@ -102,7 +116,9 @@ def _read_function(environment: Environment, function: types.FunctionType, names
         yield default
 
 
-def _read_global(environment: Environment, namespace: dict[str, Any], name: str, value: Any, code: types.CodeType) -> Iterator[Any]:
+def _read_global(
+    environment: Environment, namespace: dict[str, Any], name: str, value: Any, code: types.CodeType
+) -> Iterator[Any]:
     if isinstance(value, types.ModuleType):
         if value in (np, math) or _skipped(value.__name__):
             return

@@ -52,7 +52,9 @@ def _types(run: Run) -> str:
     leaves: list[Any] = []
     flatten((run.args, run.kwargs), leaves)
     shown = [
-        f"{leaf.dtype}[{', '.join(map(str, leaf.shape))}]" if isinstance(leaf, (np.ndarray, np.generic)) else repr(leaf)[:40]
+        f"{leaf.dtype}[{', '.join(map(str, leaf.shape))}]"
+        if isinstance(leaf, (np.ndarray, np.generic))
+        else repr(leaf)[:40]
         for leaf in leaves[:8]
     ]
     return ", ".join(shown) + (", ..." if len(leaves) > 8 else "")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tracejit.ir import size as sizes
 from tracejit.driver.drawing import dot_text, html_page, svg_bytes
 from tracejit.driver.segment_code import essential
 from tracejit.driver.segments import Segment, describe, leaf_kind
+from tracejit.ir import size as sizes
 from tracejit.lower.python_source import python_source
 from tracejit.schedule.kernel import Kernel
 from tracejit.schedule.steps import CallNumpy, Launch, Multiply, reads, writes

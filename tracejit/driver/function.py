@@ -12,23 +12,18 @@ from dataclasses import dataclass
 from types import MethodType
 from typing import Any, TypeVar, overload
 
-from tracejit.ir.graph import Graph
 from tracejit.driver.errors import clarified, fullgraph_error
 from tracejit.driver.explain import Explanation, explain_segments, retrace_reason
 from tracejit.driver.host_code import MISS
 from tracejit.driver.logging import log
 from tracejit.driver.segments import Break, Run, Segment
 from tracejit.driver.tracing import Tracing, read_environment, take_apart
+from tracejit.ir.graph import Graph
 from tracejit.trace.state import ACTIVE, Untraceable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class _Mode(threading.local):
-    disabled = False
-
-
-_MODE = _Mode()
 MAX_TRACES = 64
 """Traces kept for one function; past it, calls that fit none run as plain NumPy."""
 
@@ -47,16 +42,17 @@ def disable_jit() -> Iterator[None]:
     ...     f(np.zeros(2))
     array([1., 1.])
     """
-    before, _MODE.disabled = _MODE.disabled, True
+    before = ACTIVE.disabled
+    ACTIVE.disable(True)
     try:
         yield
     finally:
-        _MODE.disabled = before
+        ACTIVE.disable(before)
 
 
 def disabled() -> bool:
     """Whether jitted functions run as plain NumPy in this thread."""
-    return _MODE.disabled or os.environ.get("TRACEJIT_DISABLE", "") not in ("", "0")
+    return ACTIVE.disabled or os.environ.get("TRACEJIT_DISABLE", "") not in ("", "0")
 
 
 @dataclass
@@ -78,13 +74,18 @@ class Stats:
 class Jitted:
     """A function under `jit`; see there.  `stats` counts, `explain` tells, `trace` gives the graph."""
 
-    def __init__(self, function: Callable[..., Any], static_argnames: Sequence[str], fullgraph: bool, fastmath: bool) -> None:
+    __name__: str
+
+    def __init__(
+        self, function: Callable[..., Any], static_argnames: Sequence[str], fullgraph: bool, fastmath: bool
+    ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
         self.fullgraph, self.fastmath = fullgraph, fastmath
         self.check = "verify" in os.environ.get("TRACEJIT_DEBUG", "")
         self.stats = Stats()
         self.roots: list[Segment] = []
+        self._entries: list[Callable[..., Any]] = []
         self.branches = 0
         self.reasons: list[str] = []
         self.opaque: list[str] = []
@@ -95,11 +96,11 @@ class Jitted:
         self._disabled = os.environ.get("TRACEJIT_DISABLE", "") not in ("", "0")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if _MODE.disabled or self._disabled or ACTIVE.trace is not None:
+        if ACTIVE.bypass or self._disabled:
             return self.function(*args, **kwargs)
         self.stats.calls += 1
-        for segment in self.roots:
-            result = segment.function(args, kwargs)
+        for entry in self._entries:
+            result = entry(args, kwargs)
             if result is not MISS:
                 return result
         return self._first_call(args, kwargs)
@@ -154,6 +155,7 @@ class Jitted:
         log("code", segment.source)
         if after is None:
             self.roots.append(segment)
+            self._entries.append(segment.function)
         else:
             after.children.append((outcome, segment))
             self.branches += 1
@@ -191,7 +193,7 @@ class Jitted:
     def clear(self) -> None:
         """Forget all traces."""
         with self._lock:
-            self.roots, self.branches, self.plain_reason = [], 0, None
+            self.roots, self._entries, self.branches, self.plain_reason = [], [], 0, None
 
 
 def _positions(function: Callable[..., Any], names: Sequence[str]) -> set[int]:
@@ -200,7 +202,9 @@ def _positions(function: Callable[..., Any], names: Sequence[str]) -> set[int]:
     parameters = list(inspect.signature(function).parameters)
     unknown = [name for name in names if name not in parameters]
     if unknown:
-        raise ValueError(f"static_argnames {unknown} are no parameters of {getattr(function, '__name__', function)}{inspect.signature(function)}")
+        raise ValueError(
+            f"static_argnames {unknown} are no parameters of {getattr(function, '__name__', function)}{inspect.signature(function)}"
+        )
     return {parameters.index(name) for name in names}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tracejit.ir.node import Indices, Shape
 from tracejit.ir.size import Dimension
-from tracejit.runtime.buffers import empty
+from tracejit.runtime.buffers import SMALL, empty
 from tracejit.runtime.threads import PARALLEL_THRESHOLD
 from tracejit.schedule.kernel import CHUNK, TILE
 from tracejit.schedule.steps import Allocate, Buffer, CallNumpy, Copy, Launch, Multiply, Program, Step, View, reads
@@ -92,7 +92,7 @@ def _last_uses(program: Program) -> dict[Buffer, int]:
 
 def _write_step(code: Code, step: Step, entries: Any, raise_index: Any) -> None:
     if isinstance(step, Allocate):
-        code.lines.append(f"{step.target.name} = empty({shape_text(step.target.shape)}, {code.constant(step.target.dtype)})")
+        code.lines.append(_allocation(code, step.target))
     elif isinstance(step, Copy):
         code.namespace["copyto"] = np.copyto
         code.lines.append(f"copyto({operand(code, step.target)}, {operand(code, step.source)})")
@@ -114,6 +114,16 @@ def _write_step(code: Code, step: Step, entries: Any, raise_index: Any) -> None:
         code.lines.append(f"matmul({left}, {right}, {step.target.name})")
     else:
         _write_launch(code, step, next(entries), raise_index)
+
+
+def _allocation(code: Code, target: Buffer) -> str:
+    """Small memory straight from NumPy, the rest from the pool."""
+    code.namespace["np_empty"] = np.empty
+    arguments = f"({shape_text(target.shape)}, {code.constant(target.dtype)})"
+    if all(isinstance(d, int) for d in target.shape):
+        return f"{target.name} = np_empty{arguments}"
+    limit = SMALL // target.dtype.itemsize
+    return f"{target.name} = np_empty{arguments} if {product_text(target.shape)} < {limit} else empty{arguments}"
 
 
 def operand(code: Code, buffer: Buffer) -> str:
@@ -139,7 +149,7 @@ def view_text(source: str, indices: Indices, source_shape: Shape, shape: Shape) 
         else:
             keys.append(f"{index.start}::{index.step}" if index.step != 1 else f"{index.start}:")
     text = source if all(key == ":" for key in keys) else f"{source}[{', '.join(keys)}]"
-    if any(":" != key for key in keys if ":" in key):
+    if any(key != ":" for key in keys if ":" in key):
         text += f"[{', '.join(tails)}]"
     order = sorted(range(len(axes)), key=lambda position: axes[position])
     if order != list(range(len(axes))):
@@ -189,14 +199,15 @@ def _write_launch(code: Code, step: Launch, entry: Any, raise_index: Any) -> Non
     arguments: list[str] = []
     for buffer in step.buffers:
         if buffer.kind == "partial":
-            arguments.append(f"empty(({units},), {code.constant(buffer.dtype)})")
+            code.namespace["np_empty"] = np.empty
+            arguments.append(f"np_empty(({units},), {code.constant(buffer.dtype)})")
         else:
             arguments.append(operand(code, buffer))
     arguments += [str(e) for e in step.extents] + [str(i) for i in step.integers] + list(step.scalars)
     if kernel.form == "reduce_all":
         code.lines.append(f"units = {units}")
         units = "units"
-        arguments = [a.replace(_units_text(step), "units") if a.startswith("empty((") else a for a in arguments]
+        arguments = [a.replace(_units_text(step), "units") if a.startswith("np_empty((") else a for a in arguments]
     limit = max(1, int(PARALLEL_THRESHOLD / step.nanoseconds))
     serial = f"error = {name}({', '.join(arguments)}, 0, {units}, 2)"
     shared = f"error = run_parallel({name}, ({', '.join(arguments)},), {units}, {kernel.form == 'reduce_all'})"

@@ -16,7 +16,9 @@ from tracejit.trace.state import Leaf, Trace
 from tracejit.trace.tracer import Step, ViewStep
 
 
-def write_root_arguments(code: Code, tree: Tree, leaves: Sequence[Any], is_leaf: Sequence[bool], compare: set[int]) -> None:
+def write_root_arguments(
+    code: Code, tree: Tree, leaves: Sequence[Any], is_leaf: Sequence[bool], compare: set[int]
+) -> None:
     """Take (args, kwargs) apart; array and number leaves become a0, a1, ...; the others are guarded as they are.
 
     compare: positions (among all leaves) of static arguments, guarded by equality instead of identity.
@@ -47,7 +49,9 @@ def write_root_arguments(code: Code, tree: Tree, leaves: Sequence[Any], is_leaf:
             code.lines.append(f"if {name} is not {code.constant(value)}: return MISS")
 
 
-def write_leaf_guards(code: Code, trace: Trace, leaves: Sequence[Leaf], layouts: dict[int, str], mutated: set[int]) -> None:
+def write_leaf_guards(
+    code: Code, trace: Trace, leaves: Sequence[Leaf], layouts: dict[int, str], mutated: set[int]
+) -> None:
     """Type, dtype, rank and layout of leaves."""
     for leaf in leaves:
         name = f"a{leaf.position}"
@@ -134,7 +138,9 @@ def write_environment(code: Code, items: Sequence[tuple[str, Any, str, Any]]) ->
 def write_overlap_check(code: Code, leaves: Sequence[Leaf], mutated: set[int]) -> None:
     """Arguments that are written must not share memory with others: then NumPy's order of events decides."""
     arrays = [leaf.position for leaf in leaves if leaf.kind == "array"]
-    pairs = [(w, other) for w in sorted(mutated) for other in arrays if other != w and not (other in mutated and other < w)]
+    pairs = [
+        (w, other) for w in sorted(mutated) for other in arrays if other != w and not (other in mutated and other < w)
+    ]
     if pairs:
         code.namespace["may_share_memory"] = np.may_share_memory
         tests = " or ".join(f"may_share_memory(a{a}, a{b})" for a, b in pairs)
@@ -172,7 +178,15 @@ def fresh_text(buffer: Buffer, program: Program, returned: set[str]) -> str:
     return buffer.name if owned else f"{buffer.name}.copy()"
 
 
-def write_break(code: Code, resume: Any, root: bool, count: int, captured: Sequence[int], new: Sequence[str], operands: Sequence[str]) -> None:
+def write_break(
+    code: Code,
+    resume: Any,
+    root: bool,
+    count: int,
+    captured: Sequence[int],
+    new: Sequence[str],
+    operands: Sequence[str],
+) -> None:
     """Hand over to the break after this segment."""
     code.namespace.update(resume=resume, Run=Run)
     leaves = ", ".join(f"a{position}" for position in range(count))
@@ -180,7 +194,9 @@ def write_break(code: Code, resume: Any, root: bool, count: int, captured: Seque
         code.lines.append("if run is None: run = Run(jitted, args, kwargs)")
         code.lines.append(f"run.leaves = [{leaves}]")
     items = [*(f"a{position}" for position in captured if not root), *new]
-    code.lines.append(f"return resume(run, ({', '.join(items)}{',' if items else ''}), ({', '.join(operands)}{',' if operands else ''}))")
+    code.lines.append(
+        f"return resume(run, ({', '.join(items)}{',' if items else ''}), ({', '.join(operands)}{',' if operands else ''}))"
+    )
 
 
 def write_result(code: Code, tree: Tree, leaves: list[str]) -> None:

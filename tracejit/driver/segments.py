@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from tracejit.driver.host_code import MISS
 from tracejit.ir.graph import Graph
 from tracejit.ir.size import symbol
-from tracejit.driver.host_code import MISS
 from tracejit.runtime.kernel_cache import CacheCounts
 from tracejit.schedule.steps import Program
 from tracejit.trace.number import HostNumber
@@ -124,6 +124,7 @@ def same_outcome(a: Any, b: Any) -> bool:
 
 def perform(call: Call, operands: tuple[Any, ...], run: Run) -> Any:
     """The call itself, on real values."""
+
     def fill(item: Any) -> Any:
         if isinstance(item, Slot):
             return operands[item.position]

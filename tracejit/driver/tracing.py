@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.ir.graph import Graph
-from tracejit.ir.node import Node
 from tracejit.driver import segment_code as text
 from tracejit.driver.environment_guards import Environment, read_environment
 from tracejit.driver.host_code import ALIGNED, C_ALIGNED, MISS, Code, write_steps
@@ -28,6 +26,8 @@ from tracejit.driver.segments import (
     trace_leaf,
     trace_results,
 )
+from tracejit.ir.graph import Graph
+from tracejit.ir.node import Node
 from tracejit.passes.pipeline import optimize
 from tracejit.passes.unify_sizes import unify_sizes
 from tracejit.runtime.kernel_cache import CacheCounts, get_kernels
@@ -56,7 +56,9 @@ class Arguments:
         return [leaf for leaf, dynamic in zip(self.leaves, self.dynamic, strict=True) if not dynamic]
 
 
-def take_apart(args: tuple[Any, ...], kwargs: dict[str, Any], static_positions: set[int], static_names: set[str]) -> Arguments:
+def take_apart(
+    args: tuple[Any, ...], kwargs: dict[str, Any], static_positions: set[int], static_names: set[str]
+) -> Arguments:
     """Flatten the arguments; those named static stay whole and are guarded by equality."""
     leaves: list[Any] = []
     static: set[int] = set()
@@ -64,10 +66,14 @@ def take_apart(args: tuple[Any, ...], kwargs: dict[str, Any], static_positions: 
     for position, value in enumerate(args):
         children.append(_argument(value, position in static_positions, leaves, static))
     keywords = [_argument(value, key in static_names, leaves, static) for key, value in kwargs.items()]
-    tree = Tree(tuple, (0, 1), (
-        Tree(tuple, tuple(range(len(args))), tuple(children)),
-        Tree(dict, tuple(kwargs), tuple(keywords)),
-    ))
+    tree = Tree(
+        tuple,
+        (0, 1),
+        (
+            Tree(tuple, tuple(range(len(args))), tuple(children)),
+            Tree(dict, tuple(kwargs), tuple(keywords)),
+        ),
+    )
     dynamic = [leaf_kind(leaf) != "static" and number not in static for number, leaf in enumerate(leaves)]
     for leaf in leaves:
         if isinstance(leaf, np.ndarray) and leaf_kind(leaf) == "static":
@@ -110,7 +116,7 @@ class Tracing:
         held = list(values)
         args, kwargs = rebuild(self.arguments.tree, values)
         outer = ACTIVE.trace
-        ACTIVE.trace = self.trace
+        ACTIVE.enter(self.trace)
         try:
             with standins(self.jitted.function, *self.arguments.objects), frozen(self.environment):
                 try:
@@ -123,7 +129,7 @@ class Tracing:
             function = self._end(result)
             del held
         finally:
-            ACTIVE.trace = outer
+            ACTIVE.enter(outer)
         found = function()
         if found is MISS:
             raise AssertionError(f"a fresh trace does not fit its own arguments\n{self.jitted.sources()}")
@@ -190,7 +196,9 @@ class Tracing:
     def root(self) -> bool:
         return self.last_break is None
 
-    def _prologue(self, live: list[Storage], extra: list[Node]) -> tuple[Code, Program, tuple[Graph, Graph, list[Any], CacheCounts]]:
+    def _prologue(
+        self, live: list[Storage], extra: list[Node]
+    ) -> tuple[Code, Program, tuple[Graph, Graph, list[Any], CacheCounts]]:
         """Guards and steps of the pending segment."""
         trace = self.trace
         nodes = [storage.node for storage in live] + extra
@@ -299,8 +307,13 @@ class Tracing:
             return code.constant(leaf)
         if how == "own":
             return f"r{number}[()]" if tracer.scalar else f"r{number}"
-        name, shape = (f"r{number}", tracer.storage.node.shape) if how == "shared" else (
-            f"a{tracer.storage.leaf}", self.trace.inputs[tracer.storage.leaf].shape  # type: ignore[index]
+        name, shape = (
+            (f"r{number}", tracer.storage.node.shape)
+            if how == "shared"
+            else (
+                f"a{tracer.storage.leaf}",
+                self.trace.inputs[tracer.storage.leaf].shape,  # type: ignore[index]
+            )
         )
         viewed = text.steps_text(name, shape, tracer.steps)
         return f"{viewed}[()]" if tracer.scalar else viewed
@@ -330,7 +343,9 @@ def frozen(environment: Environment) -> Iterator[None]:
         yield
     except ValueError as error:
         if arrays and "read-only" in str(error):
-            raise Untraceable("the function writes to an array that is a global, a closure variable or an attribute") from None
+            raise Untraceable(
+                "the function writes to an array that is a global, a closure variable or an attribute"
+            ) from None
         raise
     finally:
         for array in arrays:

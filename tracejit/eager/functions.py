@@ -17,7 +17,9 @@ from tracejit.trace.record import elementwise, reduce, where
 from tracejit.trace.state import ACTIVE
 
 NAMES: tuple[str, ...] = tuple(
-    name for name, op in OPS.items() if (op.kind in ("elementwise", "reduce") and op.resolve is not None) or name == "where"
+    name
+    for name, op in OPS.items()
+    if (op.kind in ("elementwise", "reduce") and op.resolve is not None) or name == "where"
 )
 """The ops that are functions of `tracejit`."""
 
@@ -29,7 +31,9 @@ def _recorder(op: Op) -> Callable[..., Any]:
     if op.kind == "reduce":
         if op.reference is not None:
             reference = op.reference
-            return lambda x, axis=None, keepdims=False: dispatch_function(reference, (x,), {"axis": axis, "keepdims": keepdims})
+            return lambda x, axis=None, keepdims=False: dispatch_function(
+                reference, (x,), {"axis": axis, "keepdims": keepdims}
+            )
         return lambda x, axis=None, keepdims=False: reduce(op, x, axis, keepdims)
     if op.reference is not None:
         ufunc: Any = op.reference

@@ -42,7 +42,13 @@ class Index:
             return str(self.start)
         name = "ijklmnpqrst"[self.axis] if self.axis < 11 else f"i{self.axis}"
         scaled = name if self.step == 1 else f"-{name}" if self.step == -1 else f"{self.step}*{name}"
-        return scaled if self.start == 0 else f"{self.start} + {scaled}" if self.step > 0 else f"{self.start} - {scaled[1:]}"
+        return (
+            scaled
+            if self.start == 0
+            else f"{self.start} + {scaled}"
+            if self.step > 0
+            else f"{self.start} - {scaled[1:]}"
+        )
 
 
 Indices: TypeAlias = tuple[Index, ...]
@@ -86,7 +92,9 @@ class Builder:
     def __init__(self) -> None:
         self._interned: dict[tuple[Any, ...], Node] = {}
 
-    def node(self, op: str, inputs: tuple[Node, ...], params: Mapping[str, Any], type: ArrayType, line: str = "") -> Node:
+    def node(
+        self, op: str, inputs: tuple[Node, ...], params: Mapping[str, Any], type: ArrayType, line: str = ""
+    ) -> Node:
         items = tuple(sorted(params.items()))
         if OPS[op].kind == "call" or op == "empty":
             return Node(op, inputs, items, type, line)

@@ -274,6 +274,71 @@ def _table(builder: Any, operands: tuple[Any, ...], dtype: np.dtype[Any] | None)
     return element
 
 
+def _rare(builder: Any, operands: tuple[Any, ...], dtype: np.dtype[Any] | None) -> Any:
+    """Call a function that branches.
+
+    For the loop vectorizer the function has vector variants, named by LLVM's vector function ABI attribute; they
+    branch once a vector.  GPUs branch by the element anyway.
+    """
+    x, bound, definition, usual = operands
+    module = builder.module
+    name = f"rare_{definition.__module__}_{definition.__qualname__}_{x.dtype}".replace(".", "_")
+    function = module.globals.get(name)
+    if function is None:
+        kind = x.value.type
+        function = ir.Function(module, ir.FunctionType(kind, [kind, kind]), name)
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+        function.attributes.add("nounwind")
+        inner = ir.IRBuilder(function.append_basic_block("entry"))
+        beyond = inner.fcmp_ordered(">", _intrinsic_on(inner, "llvm.fabs", function.args[0]), ir.Constant(kind, bound))
+        with inner.if_then(beyond, likely=False):
+            inner.ret(definition(LlvmScalar(inner, function.args[0], x.dtype)).value)
+        inner.ret(function.args[1])
+        if "nvptx" not in module.triple:
+            widths = [lanes // x.dtype.itemsize for lanes in (16, 32, 64)]
+            variants = ",".join(_rare_variant(function, bound, width) for width in widths)
+            # an attribute that llvmlite does not list; LLVM looks it up on the callee
+            set.add(function.attributes, f'"vector-function-abi-variant"="{variants}"')
+    return builder.call(function, [x.value, usual.value])
+
+
+def _rare_variant(function: Any, bound: float, width: int) -> str:
+    """Emit the variant of a `rare` function for `width` lanes, and return its entry of the ABI attribute."""
+    scalar = function.args[0].type
+    kind = ir.VectorType(scalar, width)
+    name = f"{function.name}_x{width}"
+    variant = ir.Function(function.module, ir.FunctionType(kind, [kind, kind]), name)
+    variant.linkage = "weak_odr"  # nothing refers to it before the vectorizer does, yet it has to be there then
+    variant.attributes.add("noinline")
+    variant.attributes.add("nounwind")
+    builder = ir.IRBuilder(variant.append_basic_block("entry"))
+    x, result = variant.args
+    limit = ir.Constant(kind, [ir.Constant(scalar, bound)] * width)
+    beyond = builder.fcmp_ordered(">", _intrinsic_on(builder, "llvm.fabs", x), limit)
+    mask = builder.bitcast(beyond, ir.IntType(width))
+    with builder.if_then(builder.icmp_unsigned("!=", mask, ir.Constant(mask.type, 0)), likely=False):
+        usual = result
+        for lane in range(width):
+            position = ir.Constant(ir.IntType(32), lane)
+            arguments = [builder.extract_element(vector, position) for vector in (x, usual)]
+            result = builder.insert_element(result, builder.call(function, arguments), position)
+        builder.ret(result)
+    builder.ret(variant.args[1])
+    return f"_ZGV_LLVM_N{width}vv_{function.name}({name})"
+
+
+def _intrinsic_on(builder: Any, name: str, value: Any) -> Any:
+    """An intrinsic of one operand, a vector perhaps."""
+    kind = value.type
+    suffix = f"v{kind.count}{kind.element.intrinsic_name}" if isinstance(kind, ir.VectorType) else kind.intrinsic_name
+    full = f"{name}.{suffix}"
+    function = builder.module.globals.get(full)
+    if function is None:
+        function = ir.Function(builder.module, ir.FunctionType(kind, [kind]), full)
+    return builder.call(function, [value])
+
+
 def _libm(builder: Any, operands: tuple[Any, ...], dtype: np.dtype[Any] | None) -> Any:
     name, *arguments = operands
     kind = arguments[0].value.type
@@ -320,6 +385,7 @@ _EMITTERS: dict[str, _Emitter] = {
     "select": _select,
     "cast": _cast,
     "table": _table,
+    "rare": _rare,
     "libm": _libm,
 }
 assert _EMITTERS.keys() == PRIMITIVES.keys()

@@ -8,7 +8,7 @@ import numpy as np
 
 from tracejit.ops.table import elementwise
 from tracejit.vecmath import language as sl
-from tracejit.vecmath.language import Scalar
+from tracejit.vecmath.language import Scalar, ScalarFunction
 
 
 def _is_float(x: Scalar) -> bool:
@@ -120,9 +120,9 @@ def _copysign(x: Scalar, y: Scalar) -> Scalar:
     return sl.copysign(x, y)
 
 
-def _round_if_float(function: object) -> object:
+def _round_if_float(function: ScalarFunction) -> ScalarFunction:
     def rounded(x: Scalar) -> Scalar:
-        return function(x) if _is_float(x) else x  # type: ignore[operator,no-any-return]
+        return function(x) if _is_float(x) else x
 
     return rounded
 
@@ -144,7 +144,6 @@ def _isfinite(x: Scalar) -> Scalar:
     return abs(x) < float("inf")
 
 
-
 elementwise("add", _add, "Sum.", symbol="{0} + {1}")
 elementwise("subtract", operator.sub, "Difference.", symbol="{0} - {1}")
 elementwise("multiply", _multiply, "Product.", symbol="{0} * {1}")
@@ -160,10 +159,10 @@ elementwise("sign", _sign, "-1, 0 or 1.", dtypes="iuf")
 elementwise("square", lambda x: _multiply(x, x), "x * x.", dtypes="iuf")
 elementwise("reciprocal", _reciprocal, "1 / x.", dtypes="f", symbol="1 / {0}", cost=4)
 elementwise("sqrt", sl.sqrt, "Square root.", cost=6, domain=(0.0, 100.0))
-elementwise("floor", _round_if_float(sl.floor), "Largest integer not above x.")  # type: ignore[arg-type]
-elementwise("ceil", _round_if_float(sl.ceil), "Smallest integer not below x.")  # type: ignore[arg-type]
-elementwise("trunc", _round_if_float(sl.trunc), "Towards zero.")  # type: ignore[arg-type]
-elementwise("rint", _round_if_float(sl.rint), "To the nearest integer, ties to even.")  # type: ignore[arg-type]
+elementwise("floor", _round_if_float(sl.floor), "Largest integer not above x.")
+elementwise("ceil", _round_if_float(sl.ceil), "Smallest integer not below x.")
+elementwise("trunc", _round_if_float(sl.trunc), "Towards zero.")
+elementwise("rint", _round_if_float(sl.rint), "To the nearest integer, ties to even.")
 elementwise("maximum", _maximum, "The larger; NaN if either is.")
 elementwise("minimum", _minimum, "The smaller; NaN if either is.")
 elementwise("fmax", _fmax, "The larger; ignores a NaN.", cost=3)
@@ -194,5 +193,17 @@ elementwise("isnan", sl.isnan, "Not a number.", dtypes="f")
 elementwise("isinf", _isinf, "Infinite.", dtypes="f")
 elementwise("isfinite", _isfinite, "Neither infinite nor NaN.", dtypes="f")
 elementwise("signbit", _signbit, "The sign bit is set.", dtypes="f")
-elementwise("deg2rad", lambda x: x * (np.pi / 180), "Degrees to radians.", spellings=("numpy.deg2rad", "numpy.radians"), dtypes="f")
-elementwise("rad2deg", lambda x: x * (180 / np.pi), "Radians to degrees.", spellings=("numpy.rad2deg", "numpy.degrees"), dtypes="f")
+elementwise(
+    "deg2rad",
+    lambda x: x * (np.pi / 180),
+    "Degrees to radians.",
+    spellings=("numpy.deg2rad", "numpy.radians"),
+    dtypes="f",
+)
+elementwise(
+    "rad2deg",
+    lambda x: x * (180 / np.pi),
+    "Radians to degrees.",
+    spellings=("numpy.rad2deg", "numpy.degrees"),
+    dtypes="f",
+)

@@ -16,7 +16,9 @@ register(Op("scalar", "source", doc="A Python number computed on the host from a
 register(Op("constant", "source", doc="A literal array, held as bytes."))
 register(Op("empty", "source", doc="Uninitialized memory of a shape; the start of a chain of updates."))
 register(Op("iota", "source", doc="0, 1, 2, ... along one axis."))
-register(Op("view", "view", doc="Affine indexing: slices, flips, transposes, broadcasts and inserted axes are all this."))
+register(
+    Op("view", "view", doc="Affine indexing: slices, flips, transposes, broadcasts and inserted axes are all this.")
+)
 register(Op("reshape", "view", doc="The same elements in C order under another shape."))
 register(Op("update", "update", doc="The base with the elements under an affine view replaced."))
 register(Op("gather", "gather", doc="Elements at computed positions of some axes.", cost=4))
@@ -29,7 +31,7 @@ def _cast(x: Scalar, *, dtype: str) -> Scalar:
 
 
 register(Op("cast", "elementwise", scalar=_cast, symbol="{0}.astype({dtype})", doc="astype."))
-register(Op("where", "elementwise", scalar=sl.select, doc="x where the condition holds, else y."))
+register(Op("where", "elementwise", scalar=sl.select, symbol="({1} if {0} else {2})", doc="x where the condition holds, else y."))
 
 
 def _sum(accumulator: Scalar, value: Scalar) -> Scalar:
@@ -60,7 +62,7 @@ register(
         np.sum,
         _sum,
         np.add,
-        identity=lambda dtype: -0.0 if dtype.kind == "f" else 0,
+        identity=lambda dtype: 0,
         compensated=True,
         doc="Sum over axes; floats as accurately as pairwise summation.",
     )
@@ -69,14 +71,50 @@ register(
     Op("prod", "reduce", ("numpy.prod",), np.prod, operator.mul, np.multiply, identity=lambda dtype: 1, doc="Product.")
 )
 register(
-    Op("max", "reduce", ("numpy.max", "numpy.amax"), np.max, _max, np.maximum, identity=_lowest, doc="Largest; NaN if any.")
+    Op(
+        "max",
+        "reduce",
+        ("numpy.max", "numpy.amax"),
+        np.max,
+        _max,
+        np.maximum,
+        identity=_lowest,
+        doc="Largest; NaN if any.",
+    )
 )
 register(
-    Op("min", "reduce", ("numpy.min", "numpy.amin"), np.min, _min, np.minimum, identity=_highest, doc="Smallest; NaN if any.")
+    Op(
+        "min",
+        "reduce",
+        ("numpy.min", "numpy.amin"),
+        np.min,
+        _min,
+        np.minimum,
+        identity=_highest,
+        doc="Smallest; NaN if any.",
+    )
 )
 register(
-    Op("any", "reduce", ("numpy.any",), np.any, operator.or_, np.logical_or, identity=lambda dtype: False, doc="Any true.")
+    Op(
+        "any",
+        "reduce",
+        ("numpy.any",),
+        np.any,
+        operator.or_,
+        np.logical_or,
+        identity=lambda dtype: False,
+        doc="Any true.",
+    )
 )
 register(
-    Op("all", "reduce", ("numpy.all",), np.all, operator.and_, np.logical_and, identity=lambda dtype: True, doc="All true.")
+    Op(
+        "all",
+        "reduce",
+        ("numpy.all",),
+        np.all,
+        operator.and_,
+        np.logical_and,
+        identity=lambda dtype: True,
+        doc="All true.",
+    )
 )

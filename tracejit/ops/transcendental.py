@@ -30,22 +30,140 @@ elementwise("logaddexp", exponential.logaddexp, "log(exp(x) + exp(y)).", dtypes=
 elementwise("sin", trigonometric.sin, "Sine of radians.", dtypes="f", cost=25, ulp=1)
 elementwise("cos", trigonometric.cos, "Cosine of radians.", dtypes="f", cost=25, ulp=1)
 elementwise("tan", trigonometric.tan, "Tangent of radians.", dtypes="f", cost=35, ulp=2)
-elementwise("arcsin", inverse_trigonometric.arcsin, "Inverse sine.", spellings=("numpy.arcsin", "numpy.asin"), dtypes="f", cost=25, ulp=2, domain=_UNIT)
-elementwise("arccos", inverse_trigonometric.arccos, "Inverse cosine.", spellings=("numpy.arccos", "numpy.acos"), dtypes="f", cost=25, ulp=2, domain=_UNIT)
-elementwise("arctan", inverse_trigonometric.arctan, "Inverse tangent.", spellings=("numpy.arctan", "numpy.atan"), dtypes="f", cost=25, ulp=2)
-elementwise("arctan2", inverse_trigonometric.arctan2, "Angle of the point (y, x).", spellings=("numpy.arctan2", "numpy.atan2"), dtypes="f", cost=35, ulp=2)
+elementwise(
+    "arcsin",
+    inverse_trigonometric.arcsin,
+    "Inverse sine.",
+    spellings=("numpy.arcsin", "numpy.asin"),
+    dtypes="f",
+    cost=25,
+    ulp=2,
+    domain=_UNIT,
+)
+elementwise(
+    "arccos",
+    inverse_trigonometric.arccos,
+    "Inverse cosine.",
+    spellings=("numpy.arccos", "numpy.acos"),
+    dtypes="f",
+    cost=25,
+    ulp=2,
+    domain=_UNIT,
+)
+elementwise(
+    "arctan",
+    inverse_trigonometric.arctan,
+    "Inverse tangent.",
+    spellings=("numpy.arctan", "numpy.atan"),
+    dtypes="f",
+    cost=25,
+    ulp=2,
+)
+elementwise(
+    "arctan2",
+    inverse_trigonometric.arctan2,
+    "Angle of the point (y, x).",
+    spellings=("numpy.arctan2", "numpy.atan2"),
+    dtypes="f",
+    cost=35,
+    ulp=2,
+)
 elementwise("sinh", hyperbolic.sinh, "Hyperbolic sine.", dtypes="f", cost=30, ulp=2)
 elementwise("cosh", hyperbolic.cosh, "Hyperbolic cosine.", dtypes="f", cost=25, ulp=2)
 elementwise("tanh", hyperbolic.tanh, "Hyperbolic tangent.", dtypes="f", cost=25, ulp=2)
-elementwise("arcsinh", hyperbolic.arcsinh, "Inverse hyperbolic sine.", spellings=("numpy.arcsinh", "numpy.asinh"), dtypes="f", cost=40, ulp=2)
-elementwise("arccosh", hyperbolic.arccosh, "Inverse hyperbolic cosine.", spellings=("numpy.arccosh", "numpy.acosh"), dtypes="f", cost=40, ulp=2, domain=(1.0, 100.0))
-elementwise("arctanh", hyperbolic.arctanh, "Inverse hyperbolic tangent.", spellings=("numpy.arctanh", "numpy.atanh"), dtypes="f", cost=40, ulp=2, domain=(-0.999, 0.999))
+elementwise(
+    "arcsinh",
+    hyperbolic.arcsinh,
+    "Inverse hyperbolic sine.",
+    spellings=("numpy.arcsinh", "numpy.asinh"),
+    dtypes="f",
+    cost=40,
+    ulp=2,
+)
+elementwise(
+    "arccosh",
+    hyperbolic.arccosh,
+    "Inverse hyperbolic cosine.",
+    spellings=("numpy.arccosh", "numpy.acosh"),
+    dtypes="f",
+    cost=40,
+    ulp=2,
+    domain=(1.0, 100.0),
+)
+elementwise(
+    "arctanh",
+    hyperbolic.arctanh,
+    "Inverse hyperbolic tangent.",
+    spellings=("numpy.arctanh", "numpy.atanh"),
+    dtypes="f",
+    cost=40,
+    ulp=2,
+    domain=(-0.999, 0.999),
+)
 elementwise("cbrt", power.cbrt, "Cube root.", dtypes="f", cost=25, ulp=2)
 elementwise("hypot", power.hypot, "sqrt(x*x + y*y) without overflow.", dtypes="f", cost=15, ulp=2)
-elementwise("power", power.pow, "x to the y.", spellings=("numpy.power", "numpy.pow"), symbol="{0} ** {1}", dtypes="f", cost=60, ulp=2, domain=(0.01, 20.0))
-elementwise("erf", error_function.erf, "Error function.", spellings=("scipy.special.erf",), resolve=np.sin, dtypes="f", cost=35, ulp=2)
-elementwise("erfc", error_function.erfc, "1 - erf(x), accurate in the tail.", spellings=("scipy.special.erfc",), resolve=np.sin, dtypes="f", cost=50, ulp=4)
-elementwise("gammaln", gamma.gammaln, "log(abs(gamma(x))).", spellings=("scipy.special.gammaln",), resolve=np.sin, dtypes="f", cost=80, ulp=8, domain=(0.1, 100.0))
-elementwise("sigmoid", exponential.sigmoid, "1 / (1 + exp(-x)).", spellings=("scipy.special.expit",), resolve=np.sin, dtypes="f", cost=20, ulp=3)
-elementwise("softplus", exponential.softplus, "log(1 + exp(x)).", spellings=(), resolve=np.sin, dtypes="f", cost=45, ulp=4)
-elementwise("gelu", error_function.gelu, "x * Phi(x), Phi the normal distribution function.", spellings=(), resolve=np.sin, dtypes="f", cost=40, ulp=64)
+elementwise(
+    "power",
+    power.pow,
+    "x to the y.",
+    spellings=("numpy.power", "numpy.pow"),
+    symbol="{0} ** {1}",
+    dtypes="f",
+    cost=60,
+    ulp=2,
+    domain=(0.01, 20.0),
+)
+elementwise(
+    "erf",
+    error_function.erf,
+    "Error function.",
+    spellings=("scipy.special.erf",),
+    resolve=np.sin,
+    dtypes="f",
+    cost=35,
+    ulp=2,
+)
+elementwise(
+    "erfc",
+    error_function.erfc,
+    "1 - erf(x), accurate in the tail.",
+    spellings=("scipy.special.erfc",),
+    resolve=np.sin,
+    dtypes="f",
+    cost=50,
+    ulp=4,
+)
+elementwise(
+    "gammaln",
+    gamma.gammaln,
+    "log(abs(gamma(x))).",
+    spellings=("scipy.special.gammaln",),
+    resolve=np.sin,
+    dtypes="f",
+    cost=80,
+    ulp=8,
+    domain=(0.1, 100.0),
+)
+elementwise(
+    "sigmoid",
+    exponential.sigmoid,
+    "1 / (1 + exp(-x)).",
+    spellings=("scipy.special.expit",),
+    resolve=np.sin,
+    dtypes="f",
+    cost=20,
+    ulp=3,
+)
+elementwise(
+    "softplus", exponential.softplus, "log(1 + exp(x)).", spellings=(), resolve=np.sin, dtypes="f", cost=45, ulp=4
+)
+elementwise(
+    "gelu",
+    error_function.gelu,
+    "x * Phi(x), Phi the normal distribution function.",
+    spellings=(),
+    resolve=np.sin,
+    dtypes="f",
+    cost=40,
+    ulp=64,
+)

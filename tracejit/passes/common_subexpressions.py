@@ -1,8 +1,8 @@
 """Equal expressions become one node; interning does it while the graph is rebuilt.
 
-    v0: f64[n] = exp(x0)                             v0: f64[n] = exp(x0)
-    v1: f64[n] = exp(x0)                     ->      v1: f64[n] = v0 + v0
-    v2: f64[n] = v0 + v1
+v0: f64[n] = exp(x0)                             v0: f64[n] = exp(x0)
+v1: f64[n] = exp(x0)                     ->      v1: f64[n] = v0 + v0
+v2: f64[n] = v0 + v1
 """
 
 from __future__ import annotations

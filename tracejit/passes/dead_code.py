@@ -1,7 +1,7 @@
 """What no output needs goes: here the updates of memory that nothing reads (unreachable nodes are gone by nature).
 
-    v0: f64[n] = empty()
-    v1: f64[n] = update(v0, [i] = x0)        ->      (v1 is x0)
+v0: f64[n] = empty()
+v1: f64[n] = update(v0, [i] = x0)        ->      (v1 is x0)
 """
 
 from __future__ import annotations

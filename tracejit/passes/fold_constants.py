@@ -1,6 +1,6 @@
 """Exact ops on constants are computed now.
 
-    v0: f64 = 2.0 * 3.0      ->      6.0
+v0: f64 = 2.0 * 3.0      ->      6.0
 """
 
 from __future__ import annotations

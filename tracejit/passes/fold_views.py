@@ -1,10 +1,10 @@
 """Views of views become one view, and a read of what was just written becomes the value.
 
-    v0: f64[n - 1] = x0[1 + i]                     v1: f64[n - 2] = x0[2 + i]
-    v1: f64[n - 2] = v0[1 + i]              ->
+v0: f64[n - 1] = x0[1 + i]                     v1: f64[n - 2] = x0[2 + i]
+v1: f64[n - 2] = v0[1 + i]              ->
 
-    v1: f64[n] = update(x0, [1 + i] = v0)          (v2 is v0)
-    v2: f64[n - 2] = v1[1 + i]              ->
+v1: f64[n] = update(x0, [1 + i] = v0)          (v2 is v0)
+v2: f64[n - 2] = v1[1 + i]              ->
 """
 
 from __future__ import annotations

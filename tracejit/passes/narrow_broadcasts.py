@@ -1,7 +1,7 @@
 """Elementwise work is done before a broadcast, not after it.
 
-    v0: f64[m, n] = x0[j]                            v0: f64[n] = exp(x0)
-    v1: f64[m, n] = exp(v0)                  ->      v1: f64[m, n] = v0[j]
+v0: f64[m, n] = x0[j]                            v0: f64[n] = exp(x0)
+v1: f64[m, n] = exp(v0)                  ->      v1: f64[m, n] = v0[j]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Algebraic simplification: rows of a table, each exact in IEEE arithmetic (or as accurate as what it replaces).
 
-    v0: f64[n] = x0 ** 2.0      ->      v0: f64[n] = square(x0)
+v0: f64[n] = x0 ** 2.0      ->      v0: f64[n] = square(x0)
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Sizes that the trace found equal get one name, so that equal shapes are equal expressions.
 
-    v0: f64[n0] = x0 + x1[i]         (guard n0 == n1)      ->      every n1 reads n0
+v0: f64[n0] = x0 + x1[i]         (guard n0 == n1)      ->      every n1 reads n0
 """
 
 from __future__ import annotations

@@ -37,12 +37,13 @@ _probe = [np.empty(1)]
 _FREE = sys.getrefcount(_probe[0]) if _COUNTED else 0
 """The reference count of something that only a list refers to, as this interpreter counts."""
 
-Block: TypeAlias = "np.ndarray[Any, Any]"
+Block: TypeAlias = "tuple[int, np.ndarray[Any, Any]]"
+"""Where the first aligned byte is, and the memory."""
 
 
 def _is_free(blocks: list[Block], position: int) -> bool:
     """Does nobody but the list refer to the block?  NumPy makes the block the base of every view, at any remove."""
-    return sys.getrefcount(blocks[position]) == _FREE
+    return sys.getrefcount(blocks[position][1]) == _FREE
 
 
 class BufferPool:
@@ -62,9 +63,7 @@ class BufferPool:
             return np.empty(shape, wanted)
         with self._lock:
             block = self._block(_size_class(size))
-            start = -block.__array_interface__["data"][0] % ALIGNMENT
-            array: np.ndarray[Any, Any] = block[start : start + size].view(wanted).reshape(shape)
-            return array
+            return np.ndarray(shape, wanted, block[1], block[0])
 
     def idle_bytes(self) -> int:
         """Bytes of blocks that nobody uses."""
@@ -86,7 +85,8 @@ class BufferPool:
                 if self._bytes > self.idle_limit:
                     self._drop_idle(found)
                 return found
-        block = np.empty(size + ALIGNMENT, np.uint8)
+        memory = np.empty(size + ALIGNMENT, np.uint8)
+        block = (-memory.__array_interface__["data"][0] % ALIGNMENT, memory)
         blocks.append(block)
         self._bytes += size
         if self._bytes > self.idle_limit:

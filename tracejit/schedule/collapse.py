@@ -1,8 +1,8 @@
 """Adjacent axes that every operand walks through without a gap become one axis.
 
-    for i in range(n0):                          for i in range(n0 * n1):
-        for j in range(n1):              ->          out[i] = exp(x[i])
-            out[i, j] = exp(x[i, j])
+for i in range(n0):                          for i in range(n0 * n1):
+    for j in range(n1):              ->          out[i] = exp(x[i])
+        out[i, j] = exp(x[i, j])
 """
 
 from __future__ import annotations
@@ -79,7 +79,9 @@ def _merged(built: BuiltKernel, body: k.Load | k.Store, axes: tuple[int, ...]) -
     if body.operand not in built.scratch and not built.contiguous[body.operand]:
         return None
     lengths = _lengths(built, body.operand)
-    if lengths is not None and any(lengths[p] != built.extents[index.axis] for p, index in tail if index.axis is not None):
+    if lengths is not None and any(
+        lengths[p] != built.extents[index.axis] for p, index in tail if index.axis is not None
+    ):
         return None
     head = body.indices[: tail[0][0]]
     after = tail[0][0] + 1

@@ -207,9 +207,9 @@ def _into_stage(target: Group, root: Node, inner: Shape, inside: list[Read], sha
         stage = next(n for n, s in enumerate(target.stages) if any(r is read.source for r in s.roots))
         same = read.source.kind != "reduce" and target.stages[stage].inner == inner and _same_place(read, shape)
         earliest = max(earliest, stage if same else stage + 1)
-    for stage in target.stages[earliest:]:
-        if stage.inner == inner:
-            stage.roots.append(root)
+    for draft in target.stages[earliest:]:
+        if draft.inner == inner:
+            draft.roots.append(root)
             return True
     target.stages.append(StageDraft(inner, [root]))
     return True

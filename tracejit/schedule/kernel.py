@@ -26,7 +26,7 @@ from functools import cached_property
 CHUNK = 1 << 16
 """Elements of the reduced axis that one unit of a `reduce_all` kernel covers."""
 
-TILE = 512
+TILE = 2048
 """Columns that one unit of a `reduce_columns` kernel covers when it has a single outer axis."""
 
 

@@ -104,7 +104,14 @@ class KernelBuilder:
         contiguous = tuple(self.memory.layout(buffer) == "C" for buffer in self.buffers)
         scratch = frozenset(n for n, o in enumerate(self.operands) if o.role == "scratch")
         return BuiltKernel(
-            kernel, visible, tuple(self.extents), tuple(self.integers), tuple(self.scalars), self.cost, contiguous, scratch
+            kernel,
+            visible,
+            tuple(self.extents),
+            tuple(self.integers),
+            tuple(self.scalars),
+            self.cost,
+            contiguous,
+            scratch,
         )
 
     def _inner_axis(self, position: int, length: Dimension) -> int:
@@ -139,7 +146,9 @@ class KernelBuilder:
 
     def _needed_later(self, root: Node) -> bool:
         """Whether a later stage of this kernel reads the row from memory (else it lives in registers only)."""
-        return any(self.roots[id(r)] > self.stage for r in self.group.roots if root in r.inputs or self._reaches(r, root))
+        return any(
+            self.roots[id(r)] > self.stage for r in self.group.roots if root in r.inputs or self._reaches(r, root)
+        )
 
     def _reaches(self, reader: Node, root: Node) -> bool:
         stack, seen = list(reader.inputs), set()
@@ -155,7 +164,13 @@ class KernelBuilder:
 
     def _axes_of(self, root: Node, outer: tuple[int, ...], inner: tuple[int, ...]) -> Indices:
         """The kernel axis of each axis of the root's domain."""
-        shape = root.inputs[0].shape if root.kind == "reduce" else root.inputs[1].shape if root.kind == "update" else root.shape
+        shape = (
+            root.inputs[0].shape
+            if root.kind == "reduce"
+            else root.inputs[1].shape
+            if root.kind == "update"
+            else root.shape
+        )
         if root.kind == "reduce":
             kept, reduced = iter(outer), iter(inner)
             sources = [reduced if axis in root["axes"] else kept for axis in range(len(shape))]

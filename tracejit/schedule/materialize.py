@@ -108,9 +108,7 @@ def _repeated_by_outer_loop(use: Use) -> bool:
     """Whether an axis outside the deepest one that the value depends on does not change it."""
     space = [d for d in use.space if d != "over" and not isinstance(d, tuple)]
     used = {index.axis for index in use.indices if index.axis is not None}
-    return bool(used) and any(
-        axis not in used and dimension != 1 for axis, dimension in enumerate(space[: max(used)])
-    )
+    return bool(used) and any(axis not in used and dimension != 1 for axis, dimension in enumerate(space[: max(used)]))
 
 
 def _spread_uses(node: Node, is_root: bool, uses: dict[int, set[Use]]) -> None:
@@ -118,7 +116,13 @@ def _spread_uses(node: Node, is_root: bool, uses: dict[int, set[Use]]) -> None:
     if is_root:
         if node.kind not in ("elementwise", "view", "gather", "reduce", "update") or node.op == "reshape":
             return
-        domain = node.inputs[0].shape if node.kind == "reduce" else node.inputs[-1].shape if node.kind == "update" else node.shape
+        domain = (
+            node.inputs[0].shape
+            if node.kind == "reduce"
+            else node.inputs[-1].shape
+            if node.kind == "update"
+            else node.shape
+        )
         own = {Use(iteration_space(node), identity_indices(domain))}
     else:
         own = uses.get(id(node), set())

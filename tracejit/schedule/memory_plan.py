@@ -1,6 +1,6 @@
 """The memory plan: copies that need not be, and when each buffer dies.
 
-    b1 = empty(n); b1[...] = a0; kernel(b1); a0[...] = b1      ->      kernel(a0)
+b1 = empty(n); b1[...] = a0; kernel(b1); a0[...] = b1      ->      kernel(a0)
 """
 
 from __future__ import annotations
@@ -10,7 +10,19 @@ from dataclasses import replace
 
 from tracejit.ir.node import Shape
 from tracejit.schedule import kernel as k
-from tracejit.schedule.steps import Allocate, Buffer, CallNumpy, Copy, Launch, Multiply, Program, Step, View, reads, writes
+from tracejit.schedule.steps import (
+    Allocate,
+    Buffer,
+    CallNumpy,
+    Copy,
+    Launch,
+    Multiply,
+    Program,
+    Step,
+    View,
+    reads,
+    writes,
+)
 
 
 def plan_memory(program: Program, contiguous: Container[int]) -> Program:

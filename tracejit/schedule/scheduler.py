@@ -136,9 +136,11 @@ class _Scheduler:
         elif node.kind == "contract":
             left, right = (self._view_of(source) for source in node.inputs)
             target = self._new(node)
-            self.steps += [Allocate(target), Multiply(left, right, target)] if node.shape else [
-                CallNumpy(None, (left, right), target)
-            ]
+            self.steps += (
+                [Allocate(target), Multiply(left, right, target)]
+                if node.shape
+                else [CallNumpy(None, (left, right), target)]
+            )
         elif node.kind == "call":
             operands = tuple(self._view_of(source) for source in node.inputs)
             self.steps.append(CallNumpy(node["call"], operands, self._new(node, "result")))
@@ -196,8 +198,10 @@ class _Scheduler:
 
 
 def _computed_by_kernel(node: Node) -> bool:
-    return node.kind in ("elementwise", "reduce", "gather", "update") or node.op in ("view", "iota") or (
-        node.op in ("constant", "scalar") and not node.shape
+    return (
+        node.kind in ("elementwise", "reduce", "gather", "update")
+        or node.op in ("view", "iota")
+        or (node.op in ("constant", "scalar") and not node.shape)
     )
 
 

@@ -151,7 +151,19 @@ class Trace:
 
 
 class _Active(threading.local):
+    """Of this thread: the running trace, whether jit is disabled, and whether either holds (one look-up a call)."""
+
     trace: Trace | None = None
+    disabled: bool = False
+    bypass: bool = False
+
+    def enter(self, trace: Trace | None) -> None:
+        self.trace = trace
+        self.bypass = self.disabled or trace is not None
+
+    def disable(self, disabled: bool) -> None:
+        self.disabled = disabled
+        self.bypass = disabled or self.trace is not None
 
 
 ACTIVE = _Active()

@@ -36,7 +36,7 @@ _DOUBLE = _Format(
     1.5 * 2.0**52 + 2046,
     (0.693147180559663, 2.8235290563031577e-13),
     (0.6931471805599453, 2.3190468138462996e-17),
-    710.0,
+    711.0,
     -746.0,
     -40.0,
     2.0**-56,
@@ -60,7 +60,7 @@ _SINGLE = _Format(
     1.5 * 2.0**23 + 254,
     (0.693145751953125, 1.428606765330187e-06),
     (0.6931471824645996, -1.904654299957768e-09),
-    89.0,
+    89.9,
     -105.0,
     -20.0,
     2.0**-26,
@@ -115,13 +115,14 @@ def fast_two_sum(a: Scalar, b: Scalar) -> tuple[Scalar, Scalar]:
     return total, b - (total - a)
 
 
-def exp_parts(x: Scalar) -> tuple[Scalar, Scalar]:
-    """exp(x) as the unevaluated sum of two floats, for `lowest` <= x <= `highest` (which are beyond the range)."""
+def exp_parts(x: Scalar, factor: float = 1.0) -> tuple[Scalar, Scalar]:
+    """exp(x) times a power of two as the unevaluated sum of two floats; it overflows no sooner than the product."""
     form = _format(x)
     r, error, word = _reduce(_clamp(x, form.lowest, form.highest))
     rough = r + 1
     head, low = fast_two_sum(rough, (r - (rough - 1)) + _tail(r, error))
     first, second = _scale(word)
+    first = first * factor
     return head * first * second, low * first * second
 
 
@@ -159,25 +160,26 @@ def exp2_sum(x: Scalar, low: Scalar) -> Scalar:
     return _exponential(r, error, word)
 
 
-def half_expm1_parts(x: Scalar) -> tuple[Scalar, Scalar]:
-    """(exp(x) - 1) / 2 as the unevaluated sum of two floats.  Half, so that it overflows no sooner than expm1."""
+def expm1_parts(x: Scalar) -> tuple[Scalar, Scalar]:
+    """(exp(x) - 1) / 8 as the unevaluated sum of two floats; an eighth, so that the power of two never overflows."""
     form = _format(x)
     r, error, word = _reduce(_clamp(x, form.lowest_expm1, form.highest))
-    low_bits = cast(bits(word), form.unsigned) - (1 << (11 if form.mantissa == 52 else 8)) // 2
-    scale = from_bits(cast(low_bits << form.mantissa, bits(word).dtype))  # 2^(n-1)
-    offset = scale - 0.5
+    bias = 1023 if form.mantissa == 52 else 127
+    low_bits = cast(bits(word), form.unsigned) - (bias + 3)
+    scale = from_bits(cast(low_bits << form.mantissa, bits(word).dtype))  # 2^(n-3)
+    offset = scale - 0.125
     head = fma(scale, r, offset)
-    low = fma(scale, r, offset - head) + ((scale - offset) - 0.5)
+    low = fma(scale, r, offset - head) + ((scale - offset) - 0.125)
     return fast_two_sum(head, fma(scale, _tail(r, error), low))
 
 
 def expm1(x: Scalar) -> Scalar:
-    """exp(x) - 1, within 0.6 ULP.
+    """exp(x) - 1, within 1 ULP.
 
     2^n*(r + tail) + (2^n - 1), summed in two floats (Tang, ACM TOMS 18, 1992, reduces alike but with a table).
     """
-    head, low = half_expm1_parts(x)
-    return select(abs(x) < _format(x).tiny, x, (head + low) * 2)
+    head, low = expm1_parts(x)
+    return select(is_tiny(x), x, (head + low) * 8)
 
 
 def is_tiny(x: Scalar) -> Scalar:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from tracejit.vecmath.exponential import exp_parts, fast_two_sum, half_expm1_parts, is_tiny
+from tracejit.vecmath.exponential import exp_parts, fast_two_sum, expm1_parts, is_tiny
 from tracejit.vecmath.language import Scalar, copysign, fma, minimum, select, sqrt
 from tracejit.vecmath.logarithm import log1p_sum, log_of_sum
 
@@ -30,8 +30,8 @@ def tanh(x: Scalar) -> Scalar:
     expm1(2|x|) / (expm1(2|x|) + 2), numerator and denominator in two floats.
     """
     double = minimum(abs(x), 22.0) * 2  # beyond 22 the result rounds to 1
-    head, low = half_expm1_parts(double)
-    total, error = two_sum(head, x.constant(1.0))
+    head, low = expm1_parts(double)
+    total, error = two_sum(head, x.constant(0.25))
     quotient, correction = divide((head, low), (total, error + low))
     return select(is_tiny(x), x, copysign(quotient + correction, x))
 
@@ -39,38 +39,29 @@ def tanh(x: Scalar) -> Scalar:
 def sinh(x: Scalar) -> Scalar:
     """Hyperbolic sine, within 1 ULP.
 
-    With h = expm1(|x|)/2 it is h + h/(2*h + 1), both in two floats; near overflow it is exp(|x| - log(2)) by scaling.
+    With h = expm1(|x|)/8 it is 4*(h + h/(8*h + 1)), both terms in two floats.
     """
     a = abs(x)
-    head, low = half_expm1_parts(a)
-    total, error = two_sum(head * 2, x.constant(1.0))
-    quotient, correction = divide((head, low), (total, error + low * 2))
-    first, rest = two_sum(head, quotient)
-    result = first + (rest + low + correction)
-    result = select(a > _large(x), _half_exp(a), result)
+    head, low = expm1_parts(a)
+    total, error = two_sum(head * 8, x.constant(1.0))
+    quotient, correction = divide((head, low), (total, error + low * 8))
+    first, rest = fast_two_sum(head, quotient)
+    result = select(a > _large(x), head, first + (rest + low + correction)) * 4
     return select(is_tiny(x), x, copysign(result, x))
 
 
 def cosh(x: Scalar) -> Scalar:
-    """Hyperbolic cosine, within 1 ULP: exp(|x|)/2 + 1/(2*exp(|x|)), both in two floats."""
+    """Hyperbolic cosine, within 1 ULP: exp(|x|)/2 + 1/(2*exp(|x|)), both terms in two floats."""
     a = abs(x)
-    large = _large(x)
-    head, low = exp_parts(select(a > large, large, a))
-    quotient, correction = divide((x.constant(0.25), x.constant(0.0)), (head * 0.5, low * 0.5))
-    total, error = fast_two_sum(head * 0.5, quotient)
-    result = total + (fma(low, 0.5, error) + correction)
-    return select(a > large, _half_exp(a), select(x != x, x, result))
+    head, low = exp_parts(a, 0.5)
+    quotient, correction = divide((x.constant(0.25), x.constant(0.0)), (head, low))
+    total, error = fast_two_sum(head, quotient)
+    return select(a > _large(x), head, total + (error + low + correction))
 
 
 def _large(x: Scalar) -> float:
     """Beyond here exp(-x) is lost beside exp(x), and exp(x) has not overflowed."""
     return 40.0 if x.dtype.itemsize == 8 else 20.0
-
-
-def _half_exp(a: Scalar) -> Scalar:
-    """exp(a)/2, finite as long as the result is."""
-    head, low = half_expm1_parts(a)
-    return head + low
 
 
 def arcsinh(x: Scalar) -> Scalar:

@@ -57,6 +57,7 @@ PRIMITIVES: dict[str, str] = {
     "select": "a if condition else b; both are evaluated",
     "cast": "convert to a dtype with NumPy's astype values",
     # escapes
+    "rare": "a definition of x where |x| > bound, else a usual value; out of line, vectorizes where none is beyond",
     "table": "element of a constant table at an integer index within bounds",
     "libm": "a call of the C library's scalar function; it does not vectorize",
 }
@@ -237,6 +238,14 @@ def from_bits(x: Scalar) -> Scalar:
 def table(values: tuple[float, ...], index: Scalar, dtype: Any) -> Scalar:
     """`values[index]`, the values held as constants of `dtype`."""
     return index.apply("table", index, values, dtype=np.dtype(dtype))
+
+
+def rare(x: Scalar, bound: float, definition: ScalarFunction, usual: Scalar) -> Scalar:
+    """`definition(x)` where |x| > bound, else `usual` (NaN too), with the dtype of x.
+
+    The definition, a module-level function, is compiled out of line: arguments within the bound do not pay for it.
+    """
+    return x.apply("rare", x, bound, definition, usual, dtype=x.dtype)
 
 
 def libm(name: str, *operands: Scalar) -> Scalar:
