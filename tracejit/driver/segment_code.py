@@ -57,8 +57,7 @@ def write_leaf_guards(
         name = f"a{leaf.position}"
         if leaf.captured:
             code.namespace[name] = leaf.value
-            if leaf.position in mutated or True:
-                continue
+            continue
         if leaf.kind == "number":
             code.lines.append(f"if type({name}) is not {code.constant(type(leaf.value))}: return MISS")
             continue
@@ -71,17 +70,23 @@ def write_leaf_guards(
             code.lines.append(f"if {name}.dtype != {code.constant(leaf.value.dtype)} or {name}.ndim: return MISS")
             continue
         code.namespace["ndarray"] = np.ndarray
-        array = leaf.value
-        bits, expected = (C_ALIGNED, C_ALIGNED) if layouts[leaf.position] == "C" else (C_ALIGNED, ALIGNED)
-        if leaf.position in mutated:
-            bits, expected = bits | WRITEABLE, expected | WRITEABLE
-        test = (
-            f"type({name}) is not ndarray or {name}.dtype != {code.constant(array.dtype)} or {name}.ndim != {array.ndim} "
-            f"or {name}.flags.num & {bits} != {expected}"
-        )
-        if layouts[leaf.position] == "unit":
-            test += f" or {name}.strides[-1] != {array.itemsize}"
-        code.lines.append(f"if {test}: return MISS")
+        code.lines.append(f"if {_array_test(code, leaf, layouts[leaf.position], leaf.position in mutated)}: return MISS")
+
+
+def _array_test(code: Code, leaf: Leaf, layout: str, mutated: bool) -> str:
+    """What an array must not be: another type, dtype, rank or layout, or read-only where it is written."""
+    name, array = f"a{leaf.position}", leaf.value
+    test = f"type({name}) is not ndarray or {name}.dtype != {code.constant(array.dtype)}"
+    if layout == "C" and array.ndim == 1:
+        # One look at the strides tells rank and contiguity, for half the time of rank and flags.
+        test += f" or {name}.strides != {(array.itemsize,)}"
+        return f"{test} or not {name}.flags.writeable" if mutated else test
+    bits = C_ALIGNED if layout == "C" or not array.flags.c_contiguous else ALIGNED
+    expected = C_ALIGNED if layout == "C" else ALIGNED
+    if mutated:
+        bits, expected = bits | WRITEABLE, expected | WRITEABLE
+    test += f" or {name}.ndim != {array.ndim} or {name}.flags.num & {bits} != {expected}"
+    return f"{test} or {name}.strides[-1] != {array.itemsize}" if layout == "unit" else test
 
 
 def write_sizes(code: Code, trace: Trace, leaves: Sequence[Leaf], check_from: int) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from tracejit.driver import segment_code as text
 from tracejit.driver.environment_guards import Environment, read_environment
-from tracejit.driver.host_code import ALIGNED, C_ALIGNED, MISS, Code, write_steps
+from tracejit.driver.host_code import ALIGNED, MISS, Code, write_steps
 from tracejit.driver.kernel_errors import raise_kernel_error
 from tracejit.driver.segments import (
     MAX_BRANCHES,
@@ -367,10 +367,11 @@ def _layouts(trace: Trace) -> dict[int, str]:
         if leaf.kind == "number":
             continue
         array = np.asarray(leaf.value)
-        unit = array.ndim > 0 and array.strides[-1] == array.itemsize
-        found[leaf.position] = "C" if array.flags.num & C_ALIGNED == C_ALIGNED else "unit" if unit else "any"
         if not array.flags.num & ALIGNED:
             raise Untraceable(f"an unaligned array (argument leaf {leaf.position})")
+        contiguous = array.flags.c_contiguous and (array.ndim != 1 or array.strides == (array.itemsize,))
+        unit = array.ndim > 0 and array.strides[-1] == array.itemsize and not array.flags.c_contiguous
+        found[leaf.position] = "C" if contiguous else "unit" if unit else "any"
     return found
 
 

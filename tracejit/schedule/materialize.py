@@ -74,10 +74,8 @@ def _needs_memory(node: Node) -> tuple[Node, ...]:
 
 
 def viewed(node: Node) -> Node:
-    """The node whose memory NumPy can view as `node`: a view without broadcasting of something in memory, else itself."""
-    if node.op == "view" and in_memory_by_nature(node.inputs[0]) and numpy_viewable(node):
-        return node.inputs[0]
-    return node
+    """The node whose memory NumPy can view as `node`: the source of a view without broadcasting, else itself."""
+    return node.inputs[0] if node.op == "view" and numpy_viewable(node) else node
 
 
 def numpy_viewable(node: Node) -> bool:

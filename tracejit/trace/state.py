@@ -117,7 +117,8 @@ class Trace:
         if isinstance(difference, int):
             return difference == 0
         same = self.value(difference) == 0
-        self.guard(f"{a} == {b}" if same else f"{a} != {b}")
+        first, second = sorted((a, b), key=lambda d: (isinstance(d, int), str(d)))
+        self.guard(f"{first} == {second}" if same else f"{first} != {second}")
         if same:
             self._unify(a, b)
         return same
