@@ -13,10 +13,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     cache = commands.add_parser("cache", help="the kernels on disk")
     cache.add_argument("action", choices=("info", "clear"))
-    commands.add_parser("demo", help="a tour in the terminal")
-    chosen = parser.parse_args(arguments)
+    commands.add_parser("demo", help="a photograph and a million options, compiled", add_help=False)
+    chosen, rest = parser.parse_known_args(arguments)
     if chosen.command == "demo":
-        return int(importlib.import_module("tracejit.demo").main() or 0)
+        return int(importlib.import_module("tracejit.demo").main(rest))
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     return _cache(chosen.action)
 
 

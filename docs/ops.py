@@ -1,0 +1,87 @@
+"""The table of ops in docs/ops.md, derived from the op table: `python -m docs.ops > docs/ops.md`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from tracejit.ops import OPS
+from tracejit.trace.dispatch import FUNCTIONS
+from tracejit.trace.numpy_functions import dimensions  # noqa: F401 - importing the module registers its functions
+
+DTYPES = {"b": "bool", "i": "signed", "u": "unsigned", "f": "float"}
+
+HEAD = """\
+# Ops
+
+Made from the op table by `python -m docs.ops > docs/ops.md`; do not edit.
+
+Spelling: the NumPy or SciPy function that means the op inside a jitted function; the operators and array methods that
+NumPy has for it work as well. Accuracy: *exact* is bit-equal to NumPy; *n ULP* is the largest error, for float64, against
+the true result, in units in the last place. Dtypes: those that the op's kernel computes in; operands are first promoted
+as NumPy does (`np.exp` of integers computes in float64), and for other dtypes NumPy's own function is called.
+"""
+
+COMPOSITES = """\
+## NumPy functions with a composite
+
+These are written in terms of the ops above (`tracejit/trace/numpy_functions.py`), so they fuse with what stands around
+them. Some hold a call of NumPy inside (`sort`, `matmul`, ...), and some have a form only for the common options and call
+NumPy for the rest.
+"""
+
+OTHERS = """\
+## All other functions
+
+They work too: NumPy's own function is called with the real arrays, and never wrongly.
+
+* Where the type of the result is known beforehand (a ufunc without a kernel), the call is a node of the graph, between
+  two kernels.
+* Otherwise (`np.unique`, `np.nonzero`, boolean masks, ...) the graph is split there: what was recorded runs, NumPy is
+  called, and tracing goes on with its result as a new input. `fullgraph=True` makes this an error.
+* What no graph can hold (a function that assigns globals or attributes, `ndarray.view`, generators, ...) makes the
+  whole function run as plain NumPy; `explain` gives the reason.
+
+`f.explain(*args)` lists every call of NumPy that a function makes.
+"""
+
+
+def accuracy(op):
+    if op.kind not in ("elementwise", "reduce"):
+        return ""
+    if op.kind == "reduce" and op.compensated:
+        return "pairwise or better"
+    return f"{op.ulp:g} ULP" if op.ulp else "exact"
+
+
+def dtypes(op):
+    if op.kind not in ("elementwise", "reduce"):
+        return ""
+    return "all" if set(op.dtypes) == set(DTYPES) else ", ".join(DTYPES[kind] for kind in op.dtypes)
+
+
+def dotted(function):
+    module = getattr(function, "__module__", None) or "numpy"
+    return f"{module.replace('numpy', 'np', 1)}.{function.__name__}"
+
+
+def table():
+    """The page."""
+    kinds = defaultdict(list)
+    for op in OPS.values():
+        kinds[op.kind].append(op)
+    lines = [HEAD]
+    for kind, ops in kinds.items():
+        lines += [f"## {kind.capitalize()}", ""]
+        lines += ["| op | spelling | dtypes | accuracy | meaning |", "|---|---|---|---|---|"]
+        for op in ops:
+            spellings = ", ".join(f"`{spelling.replace('numpy.', 'np.')}`" for spelling in op.spellings)
+            cells = (f"`{op.name}`", spellings, dtypes(op), accuracy(op), op.doc.replace("|", "\\|"))
+            lines.append(f"| {' | '.join(cells)} |")
+        lines.append("")
+    names = sorted({dotted(function) for function in FUNCTIONS})
+    lines += [COMPOSITES, ", ".join(f"`{name}`" for name in names), "", OTHERS]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table(), end="")
