@@ -163,8 +163,39 @@ FITS: dict[str, Callable[[], Fit]] = {
     "ARCTAN64": lambda: _odd(mpmath.atan, _T8, 11),
     "ARCTAN32": lambda: _odd(mpmath.atan, _T8, 4),
     "ARCSIN64": lambda: _odd(mpmath.asin, mpf("0.2501"), 12),
-    "ARCSIN32": lambda: _odd(mpmath.asin, mpf("0.2501"), 4),
+    "ARCSIN32": lambda: _odd(mpmath.asin, mpf("0.2501"), 5),
 }
+
+
+def _error_small(degree: int) -> Fit:
+    """erf(x)/x - 1 in z = x*x up to 1."""
+    return Fit(_series(lambda z: mpmath.erf(mpmath.sqrt(z)) / mpmath.sqrt(z) - 1), mpf(10) ** -20, 1, degree)
+
+
+def _error_large(degree: int, high: float) -> Fit:
+    """-log(erfc(x)), to be used as 1 - exp(-P(x)): an error counts by erfc(x)."""
+    return Fit(lambda x: -mpmath.log(mpmath.erfc(x)), 1, high, degree, mpmath.erfc)
+
+
+def _error_scaled(degree: int) -> Fit:
+    """(1 + 2*x)*exp(x*x)*erfc(x) in u = (x - 3)/(x + 3), for x from 0 to 28."""
+
+    def function(u: Any) -> Any:
+        x = 3 * (1 + u) / (1 - u)
+        return (1 + 2 * x) * mpmath.exp(x * x) * mpmath.erfc(x)
+
+    return Fit(function, -1, mpf(25) / 31, degree)
+
+
+FITS.update(
+    ERF64_SMALL=lambda: _error_small(12),
+    ERF64_LARGE=lambda: _error_large(20, 5.95),
+    ERF32_SMALL=lambda: _error_small(6),
+    ERF32_LARGE=lambda: _error_large(8, 3.95),
+    ERFC64=lambda: _error_scaled(24),
+    ERFC32=lambda: _error_scaled(11),
+    CBRT=lambda: Fit(mpmath.cbrt, mpf("0.707"), mpf("1.4143"), 4),
+)
 
 
 def main() -> None:

@@ -16,23 +16,26 @@ HEAD = """\
 Made from the op table by `python -m docs.ops > docs/ops.md`; do not edit.
 
 Spelling: the NumPy or SciPy function that means the op inside a jitted function; the operators and array methods that
-NumPy has for it work as well. Accuracy: *exact* is bit-equal to NumPy; *n ULP* is the largest error, for float64, against
-the true result, in units in the last place. Dtypes: those that the op's kernel computes in; operands are first promoted
-as NumPy does (`np.exp` of integers computes in float64), and for other dtypes NumPy's own function is called.
+NumPy has for it work as well. Accuracy: *exact* is bit-equal to NumPy; *n ULP* is the largest error, for float64,
+against the true result, in units in the last place. Reductions of integers are exact, and so are `max`, `min`, `any`
+and `all`; sums of floats are at least as accurate as NumPy's pairwise sums, and products of floats are rounded in
+another order than NumPy's; both are the same for any number of threads. Dtypes: those that the op's kernel computes in;
+operands are first promoted as NumPy does (`np.exp` of integers computes in float64), and for other dtypes NumPy's own
+function is called.
 """
 
 COMPOSITES = """\
 ## NumPy functions with a composite
 
-These are written in terms of the ops above (`tracejit/trace/numpy_functions.py`), so they fuse with what stands around
-them. Some hold a call of NumPy inside (`sort`, `matmul`, ...), and some have a form only for the common options and call
-NumPy for the rest.
+These are written in terms of the ops above (`tracejit/trace/numpy_functions.py`), so they fuse with what stands
+around them. Some hold a call of NumPy inside (`sort`, `matmul`, ...), and some have a form only for the common options
+and call NumPy for the rest.
 """
 
 OTHERS = """\
 ## All other functions
 
-They work too: NumPy's own function is called with the real arrays, and never wrongly.
+They work too: NumPy's own function is called with the real arrays.
 
 * Where the type of the result is known beforehand (a ufunc without a kernel), the call is a node of the graph, between
   two kernels.
@@ -46,10 +49,10 @@ They work too: NumPy's own function is called with the real arrays, and never wr
 
 
 def accuracy(op):
-    if op.kind not in ("elementwise", "reduce"):
+    if op.kind == "reduce":
+        return "at least pairwise" if op.compensated else ""
+    if op.kind != "elementwise":
         return ""
-    if op.kind == "reduce" and op.compensated:
-        return "pairwise or better"
     return f"{op.ulp:g} ULP" if op.ulp else "exact"
 
 

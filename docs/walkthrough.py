@@ -125,7 +125,8 @@ def scheduling(graph):
     memory = materialized(graph)
     for node in graph.nodes:
         if node.shape and node.op != "input":
-            print(f"{graph.names[id(node)]:>4}: {str(node.type):<16} {node.op:<10}", "memory" if id(node) in memory else "")
+            place = "memory" if id(node) in memory else ""
+            print(f"{graph.names[id(node)]:>4}: {node.type!s:<16} {node.op:<10} {place}".rstrip())
     # The groups of values that are computed together are called kernels; a Program is the list of steps of the host.
     program = schedule(graph, {0: "C", 1: "C"})
     print("\nThe program:")

@@ -61,6 +61,7 @@ def read_environment(function: Any, objects: list[Any]) -> Environment:
     while pending:
         value = pending.pop()
         value = getattr(value, "__func__", value)
+        value = value.__dict__.get("__wrapped__", value) if hasattr(value, "__dict__") else value
         if id(value) in environment._seen:
             continue
         environment._seen.add(id(value))
@@ -112,8 +113,7 @@ def _read_function(environment: Environment, function: types.FunctionType, names
         environment.note("cell", cell, name, value)
         yield value
         yield from _read_container(environment, value)
-    for default in function.__defaults__ or ():
-        yield default
+    yield from function.__defaults__ or ()
 
 
 def _read_global(
@@ -159,6 +159,16 @@ def unchanged(container: Any, held: tuple[Any, ...]) -> bool:
     """Whether a container still has the items that it had."""
     now = snapshot(container)
     return len(now) == len(held) and all(a is b for a, b in zip(now, held, strict=True))
+
+
+def restore(container: Any, held: tuple[Any, ...]) -> None:
+    """Give a list or dict the items back that it had."""
+    if isinstance(container, list):
+        container[:] = held
+    else:
+        half = len(held) // 2
+        container.clear()
+        container.update(zip(held[:half], held[half:], strict=True))
 
 
 _STORES = {

@@ -67,12 +67,13 @@ class GraphBreak(RuntimeError):
 def fullgraph_error(name: str, at: Break) -> GraphBreak:
     """What needed a value, where, and what to write instead."""
     mend = {
-        "bool": "np.where(condition, a, b), or `tj.cond` for a branch worth skipping",
+        "bool": "np.where(condition, a, b)",
         "int": "an argument, or a static argument (static_argnames)",
         "index": "an argument, or a static argument (static_argnames)",
         "float": "the traced value itself: arithmetic on it needs no float()",
     }.get(at.call.name, "an equivalent whose result has a shape known beforehand, outside the function otherwise")
     return GraphBreak(
-        f"{name} was jitted with fullgraph=True, but needs the value of a traced array: {at.call.name}() at {at.line}.\n"
+        f"{name} was jitted with fullgraph=True, but needs the value of a traced array: {at.call.name}() at "
+        f"{at.line}.\n"
         f"Use {mend}; or drop fullgraph=True and let the graph be split there."
     )

@@ -16,7 +16,7 @@ from tracejit.driver.errors import clarified, fullgraph_error
 from tracejit.driver.explain import Explanation, explain_segments, retrace_reason
 from tracejit.driver.host_code import MISS
 from tracejit.driver.logging import log
-from tracejit.driver.segments import Break, Run, Segment
+from tracejit.driver.segments import MAX_BRANCHES, Break, Run, Segment
 from tracejit.driver.tracing import Tracing, read_environment, take_apart
 from tracejit.ir.graph import Graph
 from tracejit.trace.state import ACTIVE, Untraceable
@@ -59,7 +59,8 @@ def disabled() -> bool:
 class Stats:
     """Counts since the function was made.
 
-    traces: times that Python ran on tracers; kernels_compiled, cache_hits: kernels compiled, found in memory or on disk;
+    traces: times that Python ran on tracers;
+    kernels_compiled, cache_hits: kernels compiled, found in memory or on disk;
     calls: calls in all; plain_calls: those that ran as plain NumPy; compile_seconds: spent in the compiler.
     """
 
@@ -87,6 +88,7 @@ class Jitted:
         self.roots: list[Segment] = []
         self._entries: list[Callable[..., Any]] = []
         self.branches = 0
+        self.lazy = self.overfull = False
         self.reasons: list[str] = []
         self.opaque: list[str] = []
         self.plain_reason: str | None = None
@@ -115,7 +117,8 @@ class Jitted:
 
     def _first_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self.plain_reason is not None or len(self.roots) >= MAX_TRACES:
-            if self.plain_reason is None:
+            if self.plain_reason is None and not self.overfull:
+                self.overfull = True
                 self.reasons.append(f"more than {MAX_TRACES} traces; further argument types run as plain NumPy")
             return self.run_plain(args, kwargs)
         return self.trace_run(Run(self, args, kwargs))
@@ -133,13 +136,22 @@ class Jitted:
                 self.stats.traces += 1
                 return tracing.execute()
             except Untraceable as reason:
-                if any(brk.call for brk, _ in run.path) and run.leaves and getattr(run, "wrote", False):
-                    raise
-                self.plain_reason = self.plain_reason or str(reason)
+                self._become_plain(run, reason)
                 log("plain", f"{self.__name__} runs as plain NumPy: {reason}")
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the user's own exception, raised again
                 raise clarified(error, self.__name__, run) from error.__cause__
         return self.run_plain(run.args, run.kwargs)
+
+    def _become_plain(self, run: Run, reason: Untraceable) -> None:
+        """From now on plain NumPy; what the traced part of this call wrote is taken back first."""
+        self.roots, self._entries, self.plain_reason = [], [], self.plain_reason or str(reason)
+        if run.wrote:
+            raise RuntimeError(
+                f"{self.__name__} cannot be traced ({reason}), which came to light after a compiled part of this call "
+                "had written to an argument. Later calls run as plain NumPy."
+            ) from None
+        for leaf, before in run.saved.items():
+            run.leaves[leaf][...] = before
 
     def trace_tail(self, run: Run) -> Any:
         """A branch that was not seen before."""
@@ -156,9 +168,12 @@ class Jitted:
         if after is None:
             self.roots.append(segment)
             self._entries.append(segment.function)
-        else:
+        elif self.branches < MAX_BRANCHES:
             after.children.append((outcome, segment))
             self.branches += 1
+        elif not self.lazy:
+            self.lazy = True
+            self.reasons.append(f"more than {MAX_BRANCHES} branches on data: further ones are traced at each call")
 
     def fullgraph_error(self, at: Break) -> Exception:
         return fullgraph_error(self.__name__, at)
@@ -177,6 +192,10 @@ class Jitted:
         return explain_segments(self, first, args, kwargs)
 
     def _ensure(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if ACTIVE.bypass or self._disabled:
+            raise RuntimeError(
+                f"{self.__name__} has no graph now: jit is disabled (TRACEJIT_DISABLE or disable_jit), or a trace runs"
+            )
         self(*args, **kwargs)
 
     def _segment_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Segment:
@@ -203,7 +222,8 @@ def _positions(function: Callable[..., Any], names: Sequence[str]) -> set[int]:
     unknown = [name for name in names if name not in parameters]
     if unknown:
         raise ValueError(
-            f"static_argnames {unknown} are no parameters of {getattr(function, '__name__', function)}{inspect.signature(function)}"
+            f"static_argnames {unknown} are no parameters of "
+            f"{getattr(function, '__name__', function)}{inspect.signature(function)}"
         )
     return {parameters.index(name) for name in names}
 

@@ -47,7 +47,7 @@ class Code:
         self.namespace.update(math=math, inf=math.inf, nan=math.nan)
         self.namespace.setdefault("empty", empty)
         self.namespace.setdefault("MISS", MISS)
-        exec(compile(text, f"<tracejit {name}>", "exec"), self.namespace)
+        exec(compile(text, f"<tracejit {name}>", "exec"), self.namespace)  # noqa: S102 - code of our own making
         return self.namespace[name]  # type: ignore[no-any-return]
 
     @property

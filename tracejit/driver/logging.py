@@ -1,4 +1,6 @@
-"""Log levels by what they show: TRACEJIT_DEBUG=graph,code,retrace,plain,cache,verify,internals (or `all`), to standard error.
+"""Log levels by what they show, to standard error.
+
+TRACEJIT_DEBUG=graph,code,retrace,plain,cache,verify,internals (or `all`) turns them on.
 
 `internals` keeps tracejit's own frames in tracebacks; `verify` checks the graph after each pass.
 """
@@ -19,4 +21,4 @@ def enabled(channel: str) -> bool:
 def log(channel: str, text: str) -> None:
     """Print one message of a channel, if it is on."""
     if enabled(channel):
-        print(f"[tracejit {channel}] {text}", file=sys.stderr)
+        sys.stderr.write(f"[tracejit {channel}] {text}\n")

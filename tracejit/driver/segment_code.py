@@ -70,7 +70,8 @@ def write_leaf_guards(
             code.lines.append(f"if {name}.dtype != {code.constant(leaf.value.dtype)} or {name}.ndim: return MISS")
             continue
         code.namespace["ndarray"] = np.ndarray
-        code.lines.append(f"if {_array_test(code, leaf, layouts[leaf.position], leaf.position in mutated)}: return MISS")
+        test = _array_test(code, leaf, layouts[leaf.position], leaf.position in mutated)
+        code.lines.append(f"if {test}: return MISS")
 
 
 def _array_test(code: Code, leaf: Leaf, layout: str, mutated: bool) -> str:
@@ -199,9 +200,8 @@ def write_break(
         code.lines.append("if run is None: run = Run(jitted, args, kwargs)")
         code.lines.append(f"run.leaves = [{leaves}]")
     items = [*(f"a{position}" for position in captured if not root), *new]
-    code.lines.append(
-        f"return resume(run, ({', '.join(items)}{',' if items else ''}), ({', '.join(operands)}{',' if operands else ''}))"
-    )
+    results, values = (f"({', '.join(names)}{',' if names else ''})" for names in (items, operands))
+    code.lines.append(f"return resume(run, {results}, {values})")
 
 
 def write_result(code: Code, tree: Tree, leaves: list[str]) -> None:

@@ -1,8 +1,8 @@
 """Segments: a trace is a tree of them.
 
-Where Python needs a value (`if t > 0`, `float(t)`) or NumPy must be asked (`np.unique(t)`), the graph so far ends: it is
-compiled and run, and tracing goes on with its results as new inputs.  What came out there decides the branch; a branch
-seen before is run without Python, a new one is traced by running the function again with the known outcomes.
+Where Python needs a value (`if t > 0`, `float(t)`) or NumPy must be asked (`np.unique(t)`), the graph so far ends: it
+is compiled and run, and tracing goes on with its results as new inputs.  What came out there decides the branch; a
+branch seen before is run without Python, a new one is traced by running the function again with the known outcomes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tracejit.ir.graph import Graph
 from tracejit.ir.size import symbol
 from tracejit.runtime.kernel_cache import CacheCounts
 from tracejit.schedule.steps import Program
+from tracejit.trace.impure import GENERATORS, CalledEachTime
 from tracejit.trace.number import HostNumber
 from tracejit.trace.opaque import Call, Expression, Slot
 from tracejit.trace.pytree import Tree, flatten, rebuild
@@ -27,12 +28,16 @@ from tracejit.trace.state import Leaf, Trace
 from tracejit.trace.tracer import Tracer
 
 MAX_BRANCHES = 64
-"""Leaves of one segment tree; past it the function runs as plain NumPy."""
+"""Branches kept of one function; past it, a new branch is traced at each call (its kernels are cached)."""
 
 
 @dataclass
 class Run:
-    """One call under way: its arguments, the leaf values so far, and the outcomes at each break."""
+    """One call under way: its arguments, the leaf values so far, and the outcomes at each break.
+
+    saved: while tracing, arguments as they were before a segment wrote to them, by leaf; wrote: a segment has written
+    to an argument without that (see `Jitted.trace_run`).
+    """
 
     jitted: Any
     args: tuple[Any, ...]
@@ -42,13 +47,15 @@ class Run:
     tracing: bool = False
     collected: tuple[tuple[Any, ...], tuple[Any, ...]] = ((), ())
     origins: dict[str, tuple[int, int]] = field(default_factory=dict)
+    saved: dict[int, Any] = field(default_factory=dict)
+    wrote: bool = False
 
     def evaluate(self, text: str) -> Any:
         """A host number's value at a break."""
         names: dict[str, Any] = {f"a{position}": leaf for position, leaf in enumerate(self.leaves)}
         for name, (position, axis) in self.origins.items():
             names[name] = np.shape(self.leaves[position])[axis]
-        return eval(text, {"math": math}, names)
+        return eval(text, {"math": math}, names)  # noqa: S307 - an expression of our own making
 
 
 @dataclass
@@ -166,7 +173,7 @@ def trace_leaf(trace: Trace, value: Any) -> Any:
     """A new leaf of the trace and what stands for it."""
     kind = leaf_kind(value)
     if kind == "static":
-        return value
+        return CalledEachTime(value) if isinstance(value, GENERATORS) else value
     if kind == "number":
         leaf = trace.add_leaf("number", value)
         return number_of(leaf)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,11 +12,10 @@ from typing import Any
 import numpy as np
 
 from tracejit.driver import segment_code as text
-from tracejit.driver.environment_guards import Environment, read_environment
+from tracejit.driver.environment_guards import Environment, read_environment, restore, unchanged
 from tracejit.driver.host_code import ALIGNED, MISS, Code, write_steps
 from tracejit.driver.kernel_errors import raise_kernel_error
 from tracejit.driver.segments import (
-    MAX_BRANCHES,
     Break,
     Run,
     Segment,
@@ -40,6 +40,10 @@ from tracejit.trace.pytree import Tree, flatten, rebuild
 from tracejit.trace.standin import standins
 from tracejit.trace.state import ACTIVE, Storage, Trace, Untraceable, user_line
 from tracejit.trace.tracer import Tracer
+
+
+MUTABLE = (set, bytearray, dict, list, collections.deque)
+"""Containers that are no pytrees (a dict or list here is a subclass)."""
 
 
 @dataclass
@@ -76,9 +80,21 @@ def take_apart(
     )
     dynamic = [leaf_kind(leaf) != "static" and number not in static for number, leaf in enumerate(leaves)]
     for leaf in leaves:
+        if isinstance(leaf, MUTABLE):
+            raise Untraceable(f"an argument of type {type(leaf).__name__}, which the function could change")
         if isinstance(leaf, np.ndarray) and leaf_kind(leaf) == "static":
             raise Untraceable(f"an array argument of type {type(leaf).__name__} and dtype {leaf.dtype}")
     return Arguments(tree, leaves, dynamic, static)
+
+
+def flatten_like(arguments: Arguments, value: Any, leaves: list[Any]) -> Tree:
+    """(args, kwargs) flattened again, static arguments whole as before."""
+    args, kwargs = value
+    positional, keywords = arguments.tree.children
+    positions: set[int] = set()
+    parts = [_argument(v, t.kind is None, leaves, positions) for v, t in zip(args, positional.children, strict=True)]
+    named = [_argument(kwargs[k], t.kind is None, leaves, positions) for k, t in zip(keywords.keys, keywords.children, strict=True)]
+    return Tree(tuple, (0, 1), (Tree(tuple, positional.keys, tuple(parts)), Tree(dict, keywords.keys, tuple(named))))
 
 
 def _argument(value: Any, static: bool, leaves: list[Any], positions: set[int]) -> Tree:
@@ -102,7 +118,6 @@ class Tracing:
     first: int = 0
     last_break: Break | None = None
     last_result: Any = None
-    wrote: bool = False
     replayed: list[tuple[Break, Any]] = field(default_factory=list)
 
     def execute(self) -> Any:
@@ -110,8 +125,8 @@ class Tracing:
         self.trace.interrupt = self.interrupt
         self.replayed = list(self.run.path)
         values = [
-            trace_leaf(self.trace, leaf) if dynamic else leaf
-            for leaf, dynamic in zip(self.arguments.leaves, self.arguments.dynamic, strict=True)
+            trace_leaf(self.trace, leaf) if dynamic or number not in self.arguments.static else leaf
+            for number, (leaf, dynamic) in enumerate(zip(self.arguments.leaves, self.arguments.dynamic, strict=True))
         ]
         held = list(values)
         args, kwargs = rebuild(self.arguments.tree, values)
@@ -121,6 +136,7 @@ class Tracing:
             with standins(self.jitted.function, *self.arguments.objects), frozen(self.environment):
                 try:
                     result = self.jitted.function(*args, **kwargs)
+                    self._refuse_changed_containers((args, kwargs), held)
                 except Exception:
                     self._flush()
                     raise
@@ -134,6 +150,23 @@ class Tracing:
         if found is MISS:
             raise AssertionError(f"a fresh trace does not fit its own arguments\n{self.jitted.sources()}")
         return found
+
+    def _refuse_changed_containers(self, arguments: Any, held: list[Any]) -> None:
+        """A list or dict that the function changes would be changed now and never again."""
+        leaves: list[Any] = []
+        tree = flatten_like(self.arguments, arguments, leaves)
+        if tree != self.arguments.tree or any(a is not b for a, b in zip(leaves, held, strict=True)):
+            raise Untraceable("the function changes a list, dict or object that is an argument")
+        for kind, owner, _, before in self.environment.items:
+            if kind == "container" and not unchanged(owner, before):
+                restore(owner, before)
+                raise Untraceable("the function changes a list or dict that it finds outside its arguments")
+
+    def _save(self, live: list[Storage]) -> None:
+        """Keep what the next segment overwrites, in case the function turns out to be untraceable."""
+        for storage in live:
+            if storage.leaf is not None and storage.leaf not in self.run.saved:
+                self.run.saved[storage.leaf] = self.trace.leaves[storage.leaf].value.copy()
 
     # Breaks
 
@@ -170,8 +203,6 @@ class Tracing:
                 by_number[number].node = self.trace.inputs[leaf.position]
 
     def _run_segment(self, following: Break, live: list[Storage], new: list[Storage], operands: list[Tracer]) -> Any:
-        if self.jitted.branches >= MAX_BRANCHES:
-            raise Untraceable(f"more than {MAX_BRANCHES} branches on data")
         if self.jitted.fullgraph:
             raise self.jitted.fullgraph_error(following)
         extra = [tracer.node for tracer in operands]
@@ -181,13 +212,15 @@ class Tracing:
         fresh = [text.fresh_text(outputs[id(s)], program, returned) for s in new]
         operand_texts = [_operand_text(b, t, code) for b, t in zip(program.outputs[len(live) :], operands, strict=True)]
         captured = [leaf.position for leaf in self.trace.leaves[self.first :] if leaf.captured]
+        if program.writebacks:
+            code.lines.append("if run is not None and not run.tracing: run.wrote = True")
         text.write_break(code, following.resume, self.root, len(self.trace.leaves), captured, fresh, operand_texts)
         segment = self._finish(code, program, parts, following)
+        self._save(live)
         self.run.tracing = True
         if self._call(segment)() is MISS:
             raise AssertionError(f"a fresh segment does not fit its own arguments\n{segment.source}")
         self.run.tracing = False
-        self.wrote |= any(s.leaf is not None for s in live)
         return perform(following.call, self.run.collected[1], self.run)
 
     # Segments
@@ -239,7 +272,7 @@ class Tracing:
         text.write_overlap_check(code, trace.leaves, mutated)
 
     def _finish(self, code: Code, program: Program, parts: Any, following: Break | None) -> Segment:
-        traced, graph, loaded, counts = parts
+        traced, graph, _, counts = parts
         name = f"{self.jitted.__name__}"
         function = code.function(_identifier(name), "args, kwargs, run=None" if self.root else "run")
         dynamic = [v for v, d in zip(self.arguments.leaves, self.arguments.dynamic, strict=True) if d]

@@ -116,6 +116,10 @@ class Builder:
         """The affine view of `source`; the source itself where the view changes nothing."""
         if is_identity(indices, shape, source.shape):
             return source
+        if source.op == "constant" and not shape:
+            # One element of a constant is a constant: what iterates over one meets plain values.
+            place = tuple(index.start for index in indices)
+            return self.constant(np.frombuffer(source["data"], source.dtype).reshape(source.shape)[place])  # type: ignore[arg-type]
         return self.node("view", (source,), {"indices": indices}, ArrayType(source.dtype, shape), line)
 
     def cast(self, source: Node, dtype: np.dtype[Any], line: str = "") -> Node:

@@ -40,9 +40,8 @@ def _elementwise(node: Node) -> str | None:
     for source in node.inputs:
         if source.shape != node.shape:
             return f"operand of shape {source.shape} in an elementwise op of shape {node.shape}"
-    if node.op not in ("where", "cast") and len({source.dtype for source in node.inputs}) > 1:
-        if OPS[node.op].name not in ("ldexp",):
-            return f"operands of dtypes {[str(source.dtype) for source in node.inputs]}"
+    if node.op not in ("where", "cast", "ldexp") and len({source.dtype for source in node.inputs}) > 1:
+        return f"operands of dtypes {[str(source.dtype) for source in node.inputs]}"
     if node.op == "where" and node.inputs[0].dtype.kind != "b":
         return "condition is not bool"
     return None

@@ -283,27 +283,39 @@ def _rare(builder: Any, operands: tuple[Any, ...], dtype: np.dtype[Any] | None) 
     x, bound, definition, usual = operands
     module = builder.module
     name = f"rare_{definition.__module__}_{definition.__qualname__}_{x.dtype}".replace(".", "_")
-    function = module.globals.get(name)
+    function = module.globals.get(name) or module.globals.get(f"{name}_x1")
     if function is None:
-        kind = x.value.type
-        function = ir.Function(module, ir.FunctionType(kind, [kind, kind]), name)
-        function.linkage = "internal"
-        function.attributes.add("noinline")
-        function.attributes.add("nounwind")
-        inner = ir.IRBuilder(function.append_basic_block("entry"))
-        beyond = inner.fcmp_ordered(">", _intrinsic_on(inner, "llvm.fabs", function.args[0]), ir.Constant(kind, bound))
+        branching = _rare_function(module, f"{name}_x1", x.dtype)
+        inner = ir.IRBuilder(branching.append_basic_block("entry"))
+        argument, otherwise = branching.args
+        limit = ir.Constant(argument.type, bound)
+        beyond = inner.fcmp_ordered(">", _intrinsic_on(inner, "llvm.fabs", argument), limit)
         with inner.if_then(beyond, likely=False):
-            inner.ret(definition(LlvmScalar(inner, function.args[0], x.dtype)).value)
-        inner.ret(function.args[1])
-        if "nvptx" not in module.triple:
-            widths = [lanes // x.dtype.itemsize for lanes in (16, 32, 64)]
-            variants = ",".join(_rare_variant(function, bound, width) for width in widths)
-            # an attribute that llvmlite does not list; LLVM looks it up on the callee
-            set.add(function.attributes, f'"vector-function-abi-variant"="{variants}"')
+            inner.ret(definition(LlvmScalar(inner, argument, x.dtype)).value)
+        inner.ret(otherwise)
+        if "nvptx" in module.triple:
+            return builder.call(branching, [x.value, usual.value])
+        # a function of its own: were the lanes' calls in the variants vectorized in turn, they would never end
+        function = _rare_function(module, name, x.dtype)
+        inner = ir.IRBuilder(function.append_basic_block("entry"))
+        inner.ret(inner.call(branching, function.args))
+        widths = [size // x.dtype.itemsize for size in (16, 32, 64)]
+        variants = ",".join(_rare_variant(function, branching, bound, width) for width in widths)
+        # an attribute that llvmlite does not list; LLVM looks it up on the callee
+        set.add(function.attributes, f'"vector-function-abi-variant"="{variants}"')
     return builder.call(function, [x.value, usual.value])
 
 
-def _rare_variant(function: Any, bound: float, width: int) -> str:
+def _rare_function(module: Any, name: str, dtype: np.dtype[Any]) -> Any:
+    kind = register_type(dtype)
+    function = ir.Function(module, ir.FunctionType(kind, [kind, kind]), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    function.attributes.add("nounwind")
+    return function
+
+
+def _rare_variant(function: Any, branching: Any, bound: float, width: int) -> str:
     """Emit the variant of a `rare` function for `width` lanes, and return its entry of the ABI attribute."""
     scalar = function.args[0].type
     kind = ir.VectorType(scalar, width)
@@ -322,7 +334,7 @@ def _rare_variant(function: Any, bound: float, width: int) -> str:
         for lane in range(width):
             position = ir.Constant(ir.IntType(32), lane)
             arguments = [builder.extract_element(vector, position) for vector in (x, usual)]
-            result = builder.insert_element(result, builder.call(function, arguments), position)
+            result = builder.insert_element(result, builder.call(branching, arguments), position)
         builder.ret(result)
     builder.ret(variant.args[1])
     return f"_ZGV_LLVM_N{width}vv_{function.name}({name})"

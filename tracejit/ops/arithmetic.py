@@ -195,14 +195,14 @@ elementwise("isfinite", _isfinite, "Neither infinite nor NaN.", dtypes="f")
 elementwise("signbit", _signbit, "The sign bit is set.", dtypes="f")
 elementwise(
     "deg2rad",
-    lambda x: x * (np.pi / 180),
+    lambda x: x * (x.dtype.type(np.pi) / x.dtype.type(180)),
     "Degrees to radians.",
     spellings=("numpy.deg2rad", "numpy.radians"),
     dtypes="f",
 )
 elementwise(
     "rad2deg",
-    lambda x: x * (180 / np.pi),
+    lambda x: x * (x.dtype.type(180) / x.dtype.type(np.pi)),
     "Radians to degrees.",
     spellings=("numpy.rad2deg", "numpy.degrees"),
     dtypes="f",

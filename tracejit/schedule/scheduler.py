@@ -180,7 +180,7 @@ class _Scheduler:
         return {id(root) for root in target.roots if id(root) in needed or root.kind == "update"}
 
     def _update_target(self, root: Node) -> None:
-        """The memory that an update writes: a copy of its base, which the memory plan makes the base itself if it can."""
+        """The memory that an update writes: a copy of its base, or the base itself where the memory plan allows."""
         base = self._view_of(root.inputs[0])
         target = self._new(root)
         self.steps += [Allocate(target), Copy(base, target)]

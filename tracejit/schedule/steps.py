@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,7 +21,7 @@ class Buffer:
     dtype: np.dtype[Any]
     shape: Shape
     leaf: int = -1
-    data: Any = None
+    data: Any = field(default=None, compare=False)
 
     @property
     def name(self) -> str:

@@ -88,6 +88,8 @@ def write_out(out: Any, result: Any) -> Any:
     for target, value in zip(targets, results, strict=True):
         if target is None:
             continue
+        if isinstance(target, np.ndarray):
+            raise Untraceable("a traced result is written into an array that is neither an argument nor made by np.*")
         tracer = as_tracer(current(), target)
         if not np.can_cast(value.dtype, tracer.dtype, "same_kind"):
             raise TypeError(
@@ -120,7 +122,7 @@ def _call_ufunc(ufunc: np.ufunc, inputs: tuple[Any, ...], options: dict[str, Any
     condition = options.pop("where", True)
     if op is not None and op.kind == "elementwise" and not options and condition is True:
         try:
-            return elementwise(op, *inputs, dtype=dtype)
+            return elementwise(op, *inputs, dtype=dtype, rule=ufunc)
         except NoKernel:
             pass
     if condition is not True:

@@ -115,6 +115,9 @@ def outcome(tracer: Tracer, convert: Callable[[Any], Any], name: str) -> Any:
         raise RuntimeError(f"{name}() of a traced value needs values, and this trace has none")
     if name in ("bool", "int", "float", "complex", "index") and tracer.ndim and trace.value(tracer_size(tracer)) != 1:
         convert(np.empty(tuple(trace.value(d) for d in tracer.symbolic_shape), tracer.dtype))
+    node = tracer.node
+    if node.op == "constant":
+        return convert(np.frombuffer(node["data"], node.dtype).reshape(node.shape).copy())
     return trace.interrupt(trace, Call(convert, (Slot(0),), {}, name), [tracer], True)
 
 

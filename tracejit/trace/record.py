@@ -143,18 +143,25 @@ def _check_range(trace: Trace, number: HostNumber, dtype: np.dtype[Any]) -> None
         trace.guard(f"{info.min} <= {number.text} <= {info.max}")
 
 
-def elementwise(op: Op, *values: Any, dtype: Any = None, out_dtype: np.dtype[Any] | None = None) -> Tracer:
-    """Record an elementwise op; raises `NoKernel` where its loop dtype has none."""
+def elementwise(op: Op, *values: Any, dtype: Any = None, rule: np.ufunc | None = None) -> Tracer:
+    """Record an elementwise op; raises `NoKernel` where its loop dtype has none.
+
+    rule: the ufunc whose dtype rule holds, if not the op's own (SciPy's promote otherwise than NumPy's).
+    """
     trace = current()
     items = [operand(trace, value) for value in values]
-    if op.resolve is None:
+    rule = rule or op.resolve
+    if rule is None:
         raise TypeError(f"{op.name} has no dtype rule")
-    signature = (np.dtype(dtype),) * (op.resolve.nin + op.resolve.nout) if dtype is not None else None
-    loop = op.resolve.resolve_dtypes(
-        (*(dtype_of(item) for item in items), *[None] * op.resolve.nout),
+    signature = (np.dtype(dtype),) * (rule.nin + rule.nout) if dtype is not None else None
+    loop = rule.resolve_dtypes(
+        (*(dtype_of(item) for item in items), *[None] * rule.nout),
         **({"signature": signature, "casting": "same_kind"} if signature else {}),
     )
     arguments, result = loop[: len(items)], loop[-1]
+    if len(set(arguments)) > 1:
+        # NumPy compares int64 with uint64 by a loop of their own.
+        raise NoKernel(f"{op.name} of {', '.join(map(str, arguments))}")
     if any(d not in KERNEL_DTYPES or d.kind not in op.dtypes for d in arguments) or result not in KERNEL_DTYPES:
         raise NoKernel(f"{op.name} of {', '.join(map(str, arguments))}")
     nodes = [operand_node(trace, item, d) for item, d in zip(items, arguments, strict=True)]

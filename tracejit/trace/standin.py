@@ -18,15 +18,16 @@ from typing import Any
 import numpy as np
 
 from tracejit.ir import size as sizes
+from tracejit.ir.node import ArrayType
 from tracejit.trace.dispatch import asarray, copy
+from tracejit.trace.impure import GENERATORS, MODULES, CalledEachTime, traced_print
 from tracejit.trace.indexing import arange_from
 from tracejit.trace.number import HostNumber, as_dimension, host_math
-from tracejit.trace.numpy_functions import dimensions, empty_like, full_node
+from tracejit.trace.numpy_functions import dimensions, full_node
 from tracejit.trace.opaque import interrupt_call
-from tracejit.trace.record import _contains_traced
+from tracejit.trace.record import KERNEL_DTYPES, _contains_traced
 from tracejit.trace.state import ACTIVE, current
 from tracejit.trace.tracer import Tracer, fresh
-from tracejit.ir.node import ArrayType
 
 
 def _traced(*values: Any) -> bool:
@@ -62,7 +63,7 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None, **opt
     if stop is None:
         start, stop = 0, start
     if not _traced(start, stop, step):
-        return np.arange(start, stop, step, dtype, **options)
+        return constant(np.arange(start, stop, step, dtype, **options))
     low, high = as_dimension(start), as_dimension(stop)
     if low is None or high is None or not isinstance(step, int) or step <= 0 or (dtype is not None and np.dtype(dtype).kind not in "iuf"):
         return interrupt_call(np.arange, (start, stop, step), {"dtype": dtype})
@@ -91,27 +92,51 @@ def linspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, retste
 
 
 def _call(function: Callable[..., Any], args: Any, options: Any) -> Any:
-    return function(*args, **options)
+    return new_memory(function)(*args, **options)
 
 
 def array(object: Any, dtype: Any = None, *, copy: bool = True, ndmin: int = 0, **options: Any) -> Any:
     if not _traced(object):
-        return np.array(object, dtype, copy=copy, ndmin=ndmin, **options)
+        return constant(np.array(object, dtype, copy=copy, ndmin=ndmin, **options))
     result = as_array(object, dtype)
     return result.copy() if isinstance(object, Tracer) and result is object else result
 
 
 def as_array(a: Any, dtype: Any = None, order: Any = None, **options: Any) -> Any:
     if not _traced(a):
-        return np.asarray(a, dtype, order, **options)
+        plain = np.asarray(a, dtype, order, **options)
+        return plain if isinstance(a, np.ndarray) else constant(plain)
     tracer = asarray(a)
     tracer = Tracer(tracer.storage, tracer.steps, tracer.symbolic_shape, tracer.dtype) if tracer.scalar else tracer
     return tracer if dtype is None or np.dtype(dtype) == tracer.dtype else tracer.astype(dtype)
 
 
-def array_or_empty_like(prototype: Any, **options: Any) -> Any:
-    return empty_like(prototype, **options)
+_FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, type(np.concatenate))
 
+
+def new_memory(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A NumPy function whose new array, made of no array, may be written to: at each call of the trace it is new."""
+
+    def call(*args: Any, **options: Any) -> Any:
+        result = function(*args, **options)
+        arrays = any(isinstance(value, np.ndarray) for value in (*args, *options.values()))
+        return result if arrays or type(result) is not np.ndarray else constant(result)
+
+    return call
+
+
+def constant(array: np.ndarray[Any, Any]) -> Any:
+    """A tracer in memory of its own that begins as a given array."""
+    trace = current()
+    if array.dtype not in KERNEL_DTYPES:
+        return array
+    if array.nbytes <= CONSTANT_BYTES:
+        return fresh(trace, trace.builder.constant(array))
+    return fresh(trace, trace.inputs[trace.capture(array)])
+
+
+CONSTANT_BYTES = 1 << 12
+"""Larger constants are kept as arrays beside the graph, not as bytes in it."""
 
 NUMPY: dict[str, Callable[..., Any]] = {
     "zeros": zeros,
@@ -132,22 +157,14 @@ class NumpyStandIn:
     """`np`, but for the names in NUMPY while this thread traces."""
 
     def __getattr__(self, name: str) -> Any:
-        if ACTIVE.trace is not None:
-            if name in NUMPY:
-                return NUMPY[name]
-            if name == "random":
-                return RANDOM
-        return getattr(np, name)
-
-
-class RandomStandIn:
-    """`np.random` while tracing: each function is called at each call of the trace, never baked into it."""
-
-    def __getattr__(self, name: str) -> Any:
-        function = getattr(np.random, name)
-        if ACTIVE.trace is None or isinstance(function, type) or not callable(function) or name == "default_rng":
-            return function
-        return lambda *args, **options: interrupt_call(function, args, options)
+        found = getattr(np, name)
+        if ACTIVE.trace is None:
+            return found
+        if name in NUMPY:
+            return NUMPY[name]
+        if name == "random":
+            return RANDOM
+        return new_memory(found) if isinstance(found, _FUNCTIONS) else found
 
 
 class MathStandIn:
@@ -175,10 +192,12 @@ def _math(name: str, function: Callable[..., Any], args: tuple[Any, ...]) -> Any
     return function(*args)
 
 
-STANDIN, RANDOM, MATH = NumpyStandIn(), RandomStandIn(), MathStandIn()
-_BY_IDENTITY: dict[int, Any] = {id(np): STANDIN, id(math): MATH, id(np.random): RANDOM}
+STANDIN, RANDOM, MATH = NumpyStandIn(), CalledEachTime(np.random), MathStandIn()
+_BY_IDENTITY: dict[int, Any] = {id(module): CalledEachTime(module) for module in MODULES}
+_BY_IDENTITY.update({id(np): STANDIN, id(math): MATH})
 _BY_IDENTITY.update({id(getattr(np, name)): ours for name, ours in NUMPY.items()})
 _LOCK = threading.RLock()
+_ABSENT = object()
 
 
 def reachable_globals(function: Any) -> list[dict[str, Any]]:
@@ -228,11 +247,17 @@ def standins(*functions: Any) -> Iterator[None]:
             for function in functions:
                 for namespace in reachable_globals(function):
                     for name, value in list(namespace.items()):
-                        ours = _BY_IDENTITY.get(id(value))
+                        ours = CalledEachTime(value) if isinstance(value, GENERATORS) else _BY_IDENTITY.get(id(value))
                         if ours is not None:
                             rebound.append((namespace, name, value))
                             namespace[name] = ours
+                    if "print" not in namespace:
+                        rebound.append((namespace, "print", _ABSENT))
+                        namespace["print"] = traced_print
             yield
         finally:
             for namespace, name, value in reversed(rebound):
-                namespace[name] = value
+                if value is _ABSENT:
+                    del namespace[name]
+                else:
+                    namespace[name] = value

@@ -127,9 +127,11 @@ def exp_parts(x: Scalar, factor: float = 1.0) -> tuple[Scalar, Scalar]:
 
 
 def _exponential(r: Scalar, error: Scalar, word: Scalar) -> Scalar:
+    """exp(r + error)*2^n: the error of the exponent counts in proportion to the result."""
     head = r + 1
+    tail = r * r * polynomial(r, _format(r).quotient)
     first, second = _scale(word)
-    return (head + ((r - (head - 1)) + _tail(r, error))) * first * second
+    return (head + ((r - (head - 1)) + fma(error, head + tail, tail))) * first * second
 
 
 def exp(x: Scalar) -> Scalar:
@@ -139,6 +141,13 @@ def exp(x: Scalar) -> Scalar:
     """
     form = _format(x)
     return _exponential(*_reduce(_clamp(x, form.lowest, form.highest)))
+
+
+def exp_sum(x: Scalar, low: Scalar) -> Scalar:
+    """e to the x + low, `low` small."""
+    form = _format(x)
+    r, error, word = _reduce(_clamp(x, form.lowest, form.highest))
+    return _exponential(r, error + low, word)
 
 
 def exp2(x: Scalar) -> Scalar:
@@ -158,6 +167,14 @@ def exp2_sum(x: Scalar, low: Scalar) -> Scalar:
     r = f * form.ln2_full[0]
     error = fma(f, form.ln2_full[0], -r) + fma(f, form.ln2_full[1], low * form.ln2_full[0])
     return _exponential(r, error, word)
+
+
+def exp2_rough(x: Scalar) -> Scalar:
+    """2 to the x in float64 for |x| < 1000, relative error 2^-33: to be rounded to float32."""
+    word = x + _DOUBLE.shift
+    r = (x - (word - _DOUBLE.shift)) * math.log(2.0)
+    scale = from_bits(cast((cast(bits(word), "u8") - 1023) << 52, "i8"))
+    return fma(r * r, polynomial(r, _SINGLE.quotient), r + 1) * scale
 
 
 def expm1_parts(x: Scalar) -> tuple[Scalar, Scalar]:

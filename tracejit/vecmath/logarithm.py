@@ -131,6 +131,15 @@ def log2(x: Scalar) -> Scalar:
     return _outside(x, _sum(k, *_scaled(head, low, _format(x).log2_e), (1.0, 0.0)))
 
 
+def log2_rough(x: Scalar) -> Scalar:
+    """Logarithm to base 2 of a positive finite float64, good to about 2^-50 of the larger of 1 and the result."""
+    k, m = split_exponent(x)
+    f = m - 1
+    s = f / (f + 2)
+    z = s * s
+    return fma(fma(s * z, polynomial(z, _DOUBLE.series), s * 2), _DOUBLE.log2_e[0], k)
+
+
 def log10(x: Scalar) -> Scalar:
     """Logarithm to base 10, within 0.7 ULP."""
     k, head, low = _parts(x)

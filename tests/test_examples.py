@@ -1,0 +1,60 @@
+"""The examples run as they stand, at a small size, and say what they should."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_example_is_tested() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"image_filter", "black_scholes", "heat_equation"}
+
+
+def test_image_filter(capsys: pytest.CaptureFixture[str]) -> None:
+    module = load("image_filter")
+    module.main(height=60, width=80)
+    printed = capsys.readouterr().out
+    assert "60 x 80 pixels" in printed and "kernels" in printed and "NumPy" in printed
+    assert float(printed.splitlines()[0].rsplit(" ", 1)[1]) < 1e-12
+
+
+def test_black_scholes(capsys: pytest.CaptureFixture[str]) -> None:
+    module = load("black_scholes")
+    module.main(count=1000)
+    printed = capsys.readouterr().out
+    assert "1000 options: 1 kernel" in printed
+    assert float(printed.splitlines()[0].rsplit(" ", 1)[1]) < 1e-11
+    # A known value: spot 100, strike 100, one year, 5 % interest, 20 % volatility.
+    options = module.price(*(np.full(2, v) for v in (100.0, 100.0, 1.0)), 0.05, np.full(2, 0.2))
+    assert abs(options["call"][0] - 10.4506) < 1e-3 and abs(options["put"][0] - 5.5735) < 1e-3
+
+
+def test_heat_equation(capsys: pytest.CaptureFixture[str]) -> None:
+    module = load("heat_equation")
+    module.main(size=20, tolerance=1e-4)
+    printed = capsys.readouterr().out
+    # A quarter of the border is at 100 degrees, so by symmetry the middle settles near 25.
+    middle = float(printed.splitlines()[0].rsplit(" ", 1)[1])
+    assert 20 < middle < 30
+    assert module.settled.stats.plain_calls == 0 and module.settled.stats.traces <= 5
+    plates = [np.zeros((12, 12)), np.zeros((12, 12))]
+    for plate in plates:
+        plate[0] = 100.0
+    ours = module.settled(plates[0], 1e-3)
+    plain = module.settled.function(plates[1], 1e-3)
+    assert ours == plain
+    np.testing.assert_allclose(plates[0], plates[1], rtol=1e-12)
