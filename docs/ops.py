@@ -6,7 +6,6 @@ from collections import defaultdict
 
 from tracejit.ops import OPS
 from tracejit.trace.dispatch import FUNCTIONS
-from tracejit.trace.numpy_functions import dimensions  # noqa: F401 - importing the module registers its functions
 
 DTYPES = {"b": "bool", "i": "signed", "u": "unsigned", "f": "float"}
 
@@ -27,7 +26,7 @@ function is called.
 COMPOSITES = """\
 ## NumPy functions with a composite
 
-These are written in terms of the ops above (`tracejit/trace/numpy_functions.py`), so they fuse with what stands
+These are written in terms of the ops above (`tracejit/trace/array_functions/`), so they fuse with what stands
 around them. Some hold a call of NumPy inside (`sort`, `matmul`, ...), and some have a form only for the common options
 and call NumPy for the rest.
 """

@@ -41,7 +41,6 @@ from tracejit.trace.standin import standins
 from tracejit.trace.state import ACTIVE, Storage, Trace, Untraceable, user_line
 from tracejit.trace.tracer import Tracer
 
-
 MUTABLE = (set, bytearray, dict, list, collections.deque)
 """Containers that are no pytrees (a dict or list here is a subclass)."""
 
@@ -93,7 +92,8 @@ def flatten_like(arguments: Arguments, value: Any, leaves: list[Any]) -> Tree:
     positional, keywords = arguments.tree.children
     positions: set[int] = set()
     parts = [_argument(v, t.kind is None, leaves, positions) for v, t in zip(args, positional.children, strict=True)]
-    named = [_argument(kwargs[k], t.kind is None, leaves, positions) for k, t in zip(keywords.keys, keywords.children, strict=True)]
+    pairs = zip(keywords.keys, keywords.children, strict=True)
+    named = [_argument(kwargs[k], t.kind is None, leaves, positions) for k, t in pairs]
     return Tree(tuple, (0, 1), (Tree(tuple, positional.keys, tuple(parts)), Tree(dict, keywords.keys, tuple(named))))
 
 

@@ -118,8 +118,9 @@ class Builder:
             return source
         if source.op == "constant" and not shape:
             # One element of a constant is a constant: what iterates over one meets plain values.
-            place = tuple(index.start for index in indices)
-            return self.constant(np.frombuffer(source["data"], source.dtype).reshape(source.shape)[place])  # type: ignore[arg-type]
+            place: Any = tuple(index.start for index in indices)
+            array: Any = np.frombuffer(source["data"], source.dtype)
+            return self.constant(array.reshape(source.shape)[place])
         return self.node("view", (source,), {"indices": indices}, ArrayType(source.dtype, shape), line)
 
     def cast(self, source: Node, dtype: np.dtype[Any], line: str = "") -> Node:

@@ -25,7 +25,7 @@ _FLOAT64 = np.dtype(np.float64)
 class LlvmScalar(Scalar):
     """An LLVM value with its NumPy dtype, and the builder that its operations go to."""
 
-    __slots__ = ("builder", "value", "dtype")
+    __slots__ = ("builder", "dtype", "value")
 
     def __init__(self, builder: Any, value: Any, dtype: np.dtype[Any] | type) -> None:
         self.builder = builder

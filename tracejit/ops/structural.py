@@ -31,7 +31,15 @@ def _cast(x: Scalar, *, dtype: str) -> Scalar:
 
 
 register(Op("cast", "elementwise", scalar=_cast, symbol="{0}.astype({dtype})", doc="astype."))
-register(Op("where", "elementwise", scalar=sl.select, symbol="({1} if {0} else {2})", doc="x where the condition holds, else y."))
+register(
+    Op(
+        "where",
+        "elementwise",
+        scalar=sl.select,
+        symbol="({1} if {0} else {2})",
+        doc="x where the condition holds, else y.",
+    )
+)
 
 
 def _sum(accumulator: Scalar, value: Scalar) -> Scalar:

@@ -1,6 +1,6 @@
 """Dispatch: from the NumPy callable that the user named to what records it.
 
-A ufunc or function of the op table is found by its spelling; the composite functions of `numpy_functions` say in terms
+A ufunc or function of the op table is found by its spelling; the composite functions of `array_functions` say in terms
 of ops what NumPy's do; for all others NumPy itself is called, and never wrongly.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -32,14 +32,16 @@ from tracejit.trace.record import (
 from tracejit.trace.state import Untraceable, current
 from tracejit.trace.tracer import Tracer
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 """NumPy function -> our composite of the same signature; see `implements`."""
 
 
-def implements(*functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def implements(*functions: Any) -> Callable[[F], F]:
     """Register what stands for NumPy functions during a trace."""
 
-    def bind(ours: Callable[..., Any]) -> Callable[..., Any]:
+    def bind(ours: F) -> F:
         for function in functions:
             FUNCTIONS[function] = ours
         return ours
@@ -137,7 +139,10 @@ def _numpy_ufunc(ufunc: np.ufunc, inputs: tuple[Any, ...], options: dict[str, An
     trace = current()
     if options or ufunc.nout != 1 or ufunc.signature is not None:
         return interrupt_call(ufunc, inputs, options)
-    items = [value if isinstance(value, (Tracer, HostNumber, int, float, complex)) else as_tracer_any(value) for value in inputs]
+    items = [
+        value if isinstance(value, (Tracer, HostNumber, int, float, complex)) else as_tracer_any(value)
+        for value in inputs
+    ]
     loop = ufunc.resolve_dtypes((*(dtype_of(item) for item in items), None))
     shape = broadcast_shapes(trace, *(item.symbolic_shape if isinstance(item, Tracer) else () for item in items))
     return call_node(ufunc, items, {}, shape, loop[-1], scalar=all_scalars(items))
@@ -163,7 +168,7 @@ def _reduce_ufunc(ufunc: np.ufunc, inputs: tuple[Any, ...], options: dict[str, A
     return interrupt_call(ufunc.reduce, inputs, options)
 
 
-_REDUCTIONS = {
+_REDUCTIONS: dict[Any, Op] = {
     np.add: OPS["sum"],
     np.multiply: OPS["prod"],
     np.maximum: OPS["max"],
@@ -240,9 +245,13 @@ def _fill(tracer: Tracer, value: Any) -> None:
     tracer[...] = value
 
 
-def _astype(tracer: Tracer, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True) -> Any:
+def _astype(
+    tracer: Tracer, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
+) -> Any:
     if not np.can_cast(tracer.dtype, np.dtype(dtype), casting):  # type: ignore[arg-type]
-        raise TypeError(f"Cannot cast array data from {tracer.dtype!r} to {np.dtype(dtype)!r} according to the rule '{casting}'")
+        raise TypeError(
+            f"Cannot cast array data from {tracer.dtype!r} to {np.dtype(dtype)!r} according to the rule '{casting}'"
+        )
     if not copy and tracer.dtype == np.dtype(dtype):
         return tracer
     try:
@@ -256,7 +265,7 @@ def _numpy_astype(array: Any, dtype: Any) -> Any:
 
 
 def _sort_in_place(tracer: Tracer, axis: int = -1) -> None:
-    tracer[...] = np.sort(tracer, axis=axis)  # type: ignore[call-overload]
+    tracer[...] = np.sort(tracer, axis=axis)
 
 
 def _real(tracer: Tracer) -> Any:
@@ -280,13 +289,12 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "conj": lambda tracer: dispatch_ufunc(np.conjugate, "__call__", (tracer,), {}),
     "dot": lambda tracer, other: dispatch_function(np.dot, (tracer, other), {}),
 }
-_FUNCTION_METHODS: dict[str, Any] = {
-    name: getattr(np, name)
-    for name in (
-        "sum prod max min any all mean var std argmax argmin cumsum cumprod ptp clip copy repeat take "
-        "squeeze swapaxes diagonal trace round argsort nonzero searchsorted compress choose partition argpartition"
-    ).split()
-}
+_SHARED_NAMES = (
+    *("sum", "prod", "max", "min", "any", "all", "mean", "var", "std", "argmax", "argmin", "cumsum", "cumprod", "ptp"),
+    *("clip", "copy", "repeat", "take", "squeeze", "swapaxes", "diagonal", "trace", "round", "argsort", "nonzero"),
+    *("searchsorted", "compress", "choose", "partition", "argpartition"),
+)
+_FUNCTION_METHODS: dict[str, Any] = {name: getattr(np, name) for name in _SHARED_NAMES}
 
 
 def copy(tracer: Tracer) -> Tracer:
@@ -294,7 +302,7 @@ def copy(tracer: Tracer) -> Tracer:
     return Tracer(current().storage(tracer.node), (), tracer.symbolic_shape, tracer.dtype, tracer.scalar)
 
 
-def asarray(value: Any) -> Any:
+def asarray(value: Any) -> Tracer:
     """An operand as a tracer, as np.asarray would have it."""
     item = operand(current(), value)
     return item if isinstance(item, Tracer) else as_tracer(current(), item)

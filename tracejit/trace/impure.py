@@ -37,7 +37,7 @@ class CalledEachTime:
 def traced_print(*values: Any, **options: Any) -> None:
     """`print` during a trace: it prints at each call, with that call's values."""
     if ACTIVE.trace is None:
-        print(*values, **options)
+        print(*values, **options)  # noqa: T201 - it is the user's own print
     else:
         interrupt_call(print, values, options)
 

@@ -41,9 +41,7 @@ def normalize_key(tracer: Tracer, key: Any) -> list[Any]:
     items = list(key) if isinstance(key, tuple) else [key]
     used = sum(_consumed(item) for item in items)
     if used > tracer.ndim:
-        raise IndexError(
-            f"too many indices for array: array is {tracer.ndim}-dimensional, but {used} were indexed"
-        )
+        raise IndexError(f"too many indices for array: array is {tracer.ndim}-dimensional, but {used} were indexed")
     fill = [slice(None)] * (tracer.ndim - used)
     places = [position for position, item in enumerate(items) if item is Ellipsis]
     if len(places) > 1:
@@ -165,7 +163,7 @@ def _advanced_get(trace: Trace, tracer: Tracer, key: Any, items: list[Any]) -> A
         arrays = [as_tracer(trace, np.asarray(int(item))) if _is_int(item) else item for item in arrays]
     step = basic_step(trace, tracer, [slice(None) if isinstance(item, Tracer) else item for item in arrays])
     source = tracer.viewed(step).node
-    return _gather(trace, source, [p for p in places], [arrays[p] for p in places])
+    return _gather(trace, source, places, [arrays[p] for p in places])
 
 
 def _is_int(item: Any) -> bool:
@@ -204,7 +202,9 @@ def _fitted(trace: Trace, value: Any, target: Tracer) -> Node:
     """The value converted to the target's dtype and broadcast to its shape."""
     node = operand_node(trace, operand(trace, value), target.dtype)
     while len(node.shape) > target.ndim and node.shape[0] == 1:
-        node = trace.builder.view(node, tuple(Index(None) if a == 0 else Index(a - 1) for a in range(len(node.shape))), node.shape[1:])
+        node = trace.builder.view(
+            node, tuple(Index(None) if a == 0 else Index(a - 1) for a in range(len(node.shape))), node.shape[1:]
+        )
     shape = broadcast_shapes(trace, node.shape, target.symbolic_shape)
     if len(shape) != target.ndim or not all(
         trace.equal(a, b) for a, b in zip(shape, target.symbolic_shape, strict=True)
@@ -217,9 +217,12 @@ def _fitted(trace: Trace, value: Any, target: Tracer) -> Node:
 def _advanced_set(trace: Trace, tracer: Tracer, key: Any, items: list[Any], value: Any) -> None:
     masks = [item for item in items if is_advanced(item)]
     first = as_tracer(trace, masks[0])
-    if len(masks) == 1 and first.dtype.kind == "b" and all(
-        item is masks[0] or item == slice(None) for item in items
-    ) and items[0] is masks[0]:
+    if (
+        len(masks) == 1
+        and first.dtype.kind == "b"
+        and all(item is masks[0] or item == slice(None) for item in items)
+        and items[0] is masks[0]
+    ):
         item = operand(trace, value)
         trailing = tracer.ndim - first.ndim
         if not isinstance(item, Tracer) or item.ndim <= trailing:
@@ -279,8 +282,12 @@ def take_along_axis(value: Any, indices: Any, axis: Any) -> Any:
         if position == axis:
             key.append(array)
             continue
-        node = trace.builder.node("iota", (), {"axis": position}, ArrayType(np.dtype(np.int64), tuple(
-            dimension if p == position else 1 for p in range(tracer.ndim))))
+        node = trace.builder.node(
+            "iota",
+            (),
+            {"axis": position},
+            ArrayType(np.dtype(np.int64), tuple(dimension if p == position else 1 for p in range(tracer.ndim))),
+        )
         key.append(fresh(trace, node))
     return getitem(tracer, tuple(key))
 

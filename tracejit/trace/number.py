@@ -49,7 +49,7 @@ _BINARY: dict[str, Callable[[Any, Any], Any]] = {
 
 
 class HostNumber(Traced):
-    """A Python number known by an expression: `value` in this run, `text` in general, `size` if it is an integer one."""
+    """A Python number known by an expression: `value` in this run, `text` in general, `size` if an integer one."""
 
     __slots__ = ("size", "text", "value")
 
@@ -88,7 +88,7 @@ class HostNumber(Traced):
         return format(self._known(), spec)
 
     def __neg__(self) -> Any:
-        return 0 - self if self.size is not None else HostNumber(-self.value, f"(-{self.text})")
+        return _combine("-", operator.sub, 0, self) if self.size is not None else HostNumber(-self.value, f"(-{self.text})")
 
     def __pos__(self) -> Any:
         return self

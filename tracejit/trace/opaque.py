@@ -1,5 +1,6 @@
 """What has no kernel: NumPy is called with the real arrays, inside the graph where the result's type is known
-beforehand, else by interrupting the trace.  Also `bool(t)` and its like, which interrupt it too."""
+beforehand, else by interrupting the trace.  Also `bool(t)` and its like, which interrupt it too.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +74,9 @@ def template(value: Any, operands: list[Tracer]) -> Any:
         return {key: template(item, operands) for key, item in value.items()}
     if isinstance(value, slice):
         parts = [template(part, operands) for part in (value.start, value.stop, value.step)]
-        return Call(slice, tuple(parts), {}, "slice") if any(isinstance(p, (Slot, Expression)) for p in parts) else value
+        return (
+            Call(slice, tuple(parts), {}, "slice") if any(isinstance(p, (Slot, Expression)) for p in parts) else value
+        )
     return value
 
 
@@ -117,7 +120,8 @@ def outcome(tracer: Tracer, convert: Callable[[Any], Any], name: str) -> Any:
         convert(np.empty(tuple(trace.value(d) for d in tracer.symbolic_shape), tracer.dtype))
     node = tracer.node
     if node.op == "constant":
-        return convert(np.frombuffer(node["data"], node.dtype).reshape(node.shape).copy())
+        shape: Any = node.shape
+        return convert(np.frombuffer(node["data"], node.dtype).reshape(shape).copy())
     return trace.interrupt(trace, Call(convert, (Slot(0),), {}, name), [tracer], True)
 
 

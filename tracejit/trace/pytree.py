@@ -59,7 +59,9 @@ def rebuild(tree: Tree, leaves: list[Any]) -> Any:
     return tree.kind(**dict(zip(tree.keys, items, strict=True)))
 
 
-def unpack_lines(tree: Tree, source: str, fresh: Callable[[], str], names: list[str], constant: Callable[[Any], str]) -> list[str]:
+def unpack_lines(
+    tree: Tree, source: str, fresh: Callable[[], str], names: list[str], constant: Callable[[Any], str]
+) -> list[str]:
     """Python that takes a value apart into variables; a value of another structure returns MISS.
 
     names: the variable of each leaf is appended.

@@ -23,7 +23,7 @@ class NoKernel(Exception):
     """These operands have no kernel (a complex dtype, say): the caller has NumPy do it."""
 
 
-def operand(trace: Trace, value: Any) -> Tracer | HostNumber | int | float | complex | bool:
+def operand(trace: Trace, value: Any) -> Any:
     """What a user passes to an op, as a tracer or a Python number."""
     if isinstance(value, (Tracer, HostNumber)) or type(value) in (int, float, complex, bool):
         return value
@@ -116,12 +116,15 @@ def broadcast(trace: Trace, node: Node, target: Shape) -> Node:
         return node
     shift = len(target) - len(node.shape)
     indices = tuple(
-        Index(None) if dimension == 1 or (target[axis + shift] != dimension and trace.value(dimension) == 1)
+        Index(None)
+        if dimension == 1 or (target[axis + shift] != dimension and trace.value(dimension) == 1)
         else Index(axis + shift)
         for axis, dimension in enumerate(node.shape)
     )
-    return trace.builder.view(node, indices, target) if shift or indices else trace.builder.view(
-        node, broadcast_indices(node.shape, target), target
+    return (
+        trace.builder.view(node, indices, target)
+        if shift or indices
+        else trace.builder.view(node, broadcast_indices(node.shape, target), target)
     )
 
 
@@ -154,7 +157,8 @@ def elementwise(op: Op, *values: Any, dtype: Any = None, rule: np.ufunc | None =
     if rule is None:
         raise TypeError(f"{op.name} has no dtype rule")
     signature = (np.dtype(dtype),) * (rule.nin + rule.nout) if dtype is not None else None
-    loop = rule.resolve_dtypes(
+    resolve_dtypes: Any = rule.resolve_dtypes
+    loop = resolve_dtypes(
         (*(dtype_of(item) for item in items), *[None] * rule.nout),
         **({"signature": signature, "casting": "same_kind"} if signature else {}),
     )
@@ -282,4 +286,3 @@ def expand(tracer: Tracer, axes: tuple[int, ...]) -> Tracer:
 def divide_by_count(total: Tracer, count: Any) -> Tracer:
     """total / count, in the total's dtype (the last step of a mean)."""
     return elementwise(OPS["divide"], total, count)
-

@@ -19,11 +19,12 @@ import numpy as np
 
 from tracejit.ir import size as sizes
 from tracejit.ir.node import ArrayType
+from tracejit.trace.array_functions.creation import full_node
+from tracejit.trace.array_functions.shapes import dimensions
 from tracejit.trace.dispatch import asarray, copy
 from tracejit.trace.impure import GENERATORS, MODULES, CalledEachTime, traced_print
 from tracejit.trace.indexing import arange_from
 from tracejit.trace.number import HostNumber, as_dimension, host_math
-from tracejit.trace.numpy_functions import dimensions, full_node
 from tracejit.trace.opaque import interrupt_call
 from tracejit.trace.record import KERNEL_DTYPES, _contains_traced
 from tracejit.trace.state import ACTIVE, current
@@ -51,7 +52,9 @@ def empty(shape: Any, dtype: Any = float, order: str = "C", **options: Any) -> A
 def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", **options: Any) -> Any:
     if dtype is None:
         dtype = fill_value.dtype if isinstance(fill_value, Tracer) else np.asarray(_plain(fill_value)).dtype
-    return full_node(shape, fill_value if not isinstance(fill_value, (list, np.ndarray)) else asarray(fill_value), dtype)
+    return full_node(
+        shape, fill_value if not isinstance(fill_value, (list, np.ndarray)) else asarray(fill_value), dtype
+    )
 
 
 def _plain(value: Any) -> Any:
@@ -63,9 +66,15 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None, **opt
     if stop is None:
         start, stop = 0, start
     if not _traced(start, stop, step):
-        return constant(np.arange(start, stop, step, dtype, **options))
+        return _call(np.arange, (start, stop, step, dtype), options)
     low, high = as_dimension(start), as_dimension(stop)
-    if low is None or high is None or not isinstance(step, int) or step <= 0 or (dtype is not None and np.dtype(dtype).kind not in "iuf"):
+    if (
+        low is None
+        or high is None
+        or not isinstance(step, int)
+        or step <= 0
+        or (dtype is not None and np.dtype(dtype).kind not in "iuf")
+    ):
         return interrupt_call(np.arange, (start, stop, step), {"dtype": dtype})
     trace = current()
     if trace.less(high, low):
@@ -74,9 +83,24 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None, **opt
     return arange_from(trace, start, step, count, dtype or np.int64)
 
 
-def linspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None, axis: int = 0, **options: Any) -> Any:
+def linspace(
+    start: Any,
+    stop: Any,
+    num: Any = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: Any = None,
+    axis: int = 0,
+    **options: Any,
+) -> Any:
     """NumPy's formula, start + i * step with the last element exact, for scalar ends."""
-    if not _traced(start, stop, num) or retstep or axis != 0 or dtype is not None or any(isinstance(v, Tracer) and v.ndim for v in (start, stop)):
+    if (
+        not _traced(start, stop, num)
+        or retstep
+        or axis != 0
+        or dtype is not None
+        or any(isinstance(v, Tracer) and v.ndim for v in (start, stop))
+    ):
         return (interrupt_call if _traced(start, stop, num) else _call)(
             np.linspace, (start, stop, num), {"endpoint": endpoint, "retstep": retstep, "dtype": dtype, "axis": axis}
         )
@@ -177,8 +201,19 @@ class MathStandIn:
         return lambda *args: _math(name, function, args)
 
 
-_MATH_NAMES = {"fabs": "fabs", "pow": "power", "asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2",
-               "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh", "radians": "deg2rad", "degrees": "rad2deg"}
+_MATH_NAMES = {
+    "fabs": "fabs",
+    "pow": "power",
+    "asin": "arcsin",
+    "acos": "arccos",
+    "atan": "arctan",
+    "atan2": "arctan2",
+    "asinh": "arcsinh",
+    "acosh": "arccosh",
+    "atanh": "arctanh",
+    "radians": "deg2rad",
+    "degrees": "rad2deg",
+}
 
 
 def _math(name: str, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:

@@ -186,7 +186,7 @@ class Tracer(Traced):
 
     def transpose(self, *axes: Any) -> Tracer:
         if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))):
-            axes = axes[0] or ()
+            axes = tuple(axes[0] or ())
         rank = self.ndim
         order = [operator.index(axis) % rank for axis in axes] if axes else list(range(rank))[::-1]
         if sorted(order) != list(range(rank)):
@@ -272,13 +272,13 @@ _POWERS = {2: np.square, 1: np.positive, 0.5: np.sqrt, -1: np.reciprocal}
 
 def _power(self: Tracer, exponent: Any) -> Any:
     """`x ** 2` and its like are the exact ops that NumPy's operator takes for them."""
-    if type(exponent) in (int, float) and exponent in _POWERS:
-        if self.dtype.kind == "f" or (exponent in (1, 2) and type(exponent) is int and self.dtype.kind in "iu"):
-            return HANDLERS["ufunc"](_POWERS[exponent], "__call__", (self,), {})
+    exact_integer = type(exponent) is int and exponent in (1, 2) and self.dtype.kind in "iu"
+    if type(exponent) in (int, float) and exponent in _POWERS and (self.dtype.kind == "f" or exact_integer):
+        return HANDLERS["ufunc"](_POWERS[exponent], "__call__", (self,), {})
     return HANDLERS["ufunc"](np.power, "__call__", (self, exponent), {})
 
 
-Tracer.__pow__ = _power  # type: ignore[attr-defined]
+setattr(Tracer, "__pow__", _power)  # noqa: B010 - as the other operators
 _COMPARISONS = {
     "lt": np.less,
     "le": np.less_equal,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from tracejit.vecmath.exponential import exp_parts, fast_two_sum, expm1_parts, is_tiny
+from tracejit.vecmath.exponential import exp_parts, expm1_parts, fast_two_sum, is_tiny
 from tracejit.vecmath.language import Scalar, copysign, fma, minimum, select, sqrt
 from tracejit.vecmath.logarithm import log1p_sum, log_of_sum
 
@@ -79,7 +79,7 @@ def arcsinh(x: Scalar) -> Scalar:
     result = log1p_sum(argument, low + correction)
     result = select(huge, log_of_sum(select(huge, a, 1.0), x.constant(0.0)) + math.log(2.0), result)
     result = select(a < math.inf, result, a)
-    return select(is_tiny(x), x, copysign(result, x))
+    return copysign(_near_zero(a, -1 / 6, result), x)
 
 
 def arccosh(x: Scalar) -> Scalar:
@@ -98,14 +98,19 @@ def arccosh(x: Scalar) -> Scalar:
 
 
 def arctanh(x: Scalar) -> Scalar:
-    """Inverse hyperbolic tangent, within 1 ULP: log1p(2a/(1 - a))/2, the quotient in two floats; NaN outside [-1, 1]."""
+    """Inverse hyperbolic tangent, within 1 ULP; NaN outside [-1, 1]: log1p(2a/(1 - a))/2, in two floats."""
     a = abs(x)
     denominator = 1 - a
     quotient, correction = divide((a * 2, x.constant(0.0)), (denominator, (1 - denominator) - a))
     result = log1p_sum(quotient, correction) * 0.5
     result = select(a == 1, math.inf, result)
     result = select(a > 1, math.nan, result)
-    return select(is_tiny(x), x, copysign(result, x))
+    return copysign(_near_zero(a, 1 / 3, result), x)
+
+
+def _near_zero(a: Scalar, cubic: float, result: Scalar) -> Scalar:
+    """a + cubic*a^3 where no more terms of the series count."""
+    return select(a < (2.0**-20 if a.dtype.itemsize == 8 else 2.0**-10), fma(a * a * a, cubic, a), result)
 
 
 def _huge(x: Scalar) -> float:

@@ -105,7 +105,8 @@ def _reduced(a: Scalar, b: Scalar) -> tuple[Scalar, Scalar, Scalar]:
 
 def arctan(x: Scalar) -> Scalar:
     """Inverse tangent, within 1 ULP: turned by multiples of pi/4 (the tangent's addition theorem), then an odd
-    polynomial."""
+    polynomial.
+    """
     a = abs(x)
     bound = 2.0**60  # the angle is pi/2 rounded from far below here
     result = _arctangent(*_reduced(select(a > bound, bound, a), x.constant(1.0)))

@@ -10,7 +10,20 @@ from __future__ import annotations
 import math
 
 from tracejit.vecmath.hyperbolic import divide, two_sum
-from tracejit.vecmath.language import Scalar, bits, cast, floor, fma, from_bits, maximum, polynomial, rare, rint, select, table
+from tracejit.vecmath.language import (
+    Scalar,
+    bits,
+    cast,
+    floor,
+    fma,
+    from_bits,
+    maximum,
+    polynomial,
+    rare,
+    rint,
+    select,
+    table,
+)
 
 _BOUND = 2.0**28
 _SHIFT = 1.5 * 2.0**52  # adding it rounds to an integer, and leaves that in the low bits
@@ -59,12 +72,12 @@ def _digits_of_two_over_pi() -> tuple[float, ...]:
     guard = _DIGIT * (_DIGITS + 2)
 
     def arctan_of_inverse(n: int) -> int:
-        total = term = (1 << guard) // n
+        total = power = (1 << guard) // n
         k = 1
-        while term:
-            term = -term // (n * n) if term > 0 else (-term) // (n * n)
+        while power:
+            power //= n * n
             k += 2
-            total += term // k
+            total += power // k if k % 4 == 1 else -(power // k)
         return total
 
     pi = 4 * (4 * arctan_of_inverse(5) - arctan_of_inverse(239))
@@ -187,7 +200,7 @@ def _large_tangent(x: Scalar) -> Scalar:
 
 
 def sin(x: Scalar) -> Scalar:
-    """Sine of radians, within 0.6 ULP for every finite argument; NaN at infinity."""
+    """Sine of radians, within 0.7 ULP for every finite argument; NaN at infinity."""
     if x.dtype.itemsize == 4:
         wide = cast(x, "f8")
         return select(x == 0, x, cast(rare(wide, _BOUND, _large_sine, _sine_of_short(wide, 0)), x.dtype))
@@ -195,7 +208,7 @@ def sin(x: Scalar) -> Scalar:
 
 
 def cos(x: Scalar) -> Scalar:
-    """Cosine of radians, within 0.6 ULP for every finite argument; NaN at infinity; cos(0) is exactly 1."""
+    """Cosine of radians, within 0.7 ULP for every finite argument; exactly 1 at 0, NaN at infinity."""
     if x.dtype.itemsize == 4:
         wide = cast(x, "f8")
         return cast(rare(wide, _BOUND, _large_cosine, _sine_of_short(wide, 1)), x.dtype)

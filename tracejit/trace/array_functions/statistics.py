@@ -1,0 +1,115 @@
+"""Statistics in terms of reductions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tracejit.ir import size as sizes
+from tracejit.ops.table import OPS
+from tracejit.trace.dispatch import asarray, implements, write_out
+from tracejit.trace.number import wrap
+from tracejit.trace.opaque import interrupt_call
+from tracejit.trace.record import (
+    elementwise,
+    normalize_axes,
+    reduce,
+    where,
+)
+from tracejit.trace.state import current
+from tracejit.trace.tracer import Tracer
+
+
+@implements(np.mean)
+def mean(
+    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = np._NoValue
+) -> Any:
+    tracer = asarray(a)
+    if where is not np._NoValue:
+        return interrupt_call(np.mean, (a,), {"axis": axis, "dtype": dtype, "keepdims": keepdims, "where": where})
+    work = _mean_dtype(tracer.dtype, dtype)
+    total = reduce(OPS["sum"], tracer, axis, _keep(keepdims), work)
+    result = elementwise(OPS["divide"], total, _count(tracer, axis))
+    if dtype is None and tracer.dtype == np.float16:
+        result = result.astype(np.float16)
+    return result if out is None else write_out(out, result)
+
+
+def _keep(keepdims: Any) -> bool:
+    return bool(keepdims) if keepdims is not np._NoValue else False
+
+
+def _mean_dtype(given: np.dtype[Any], dtype: Any) -> Any:
+    if dtype is not None:
+        return np.dtype(dtype)
+    return np.dtype(np.float64) if given.kind in "biu" else np.dtype(np.float32) if given == np.float16 else given
+
+
+def _count(tracer: Tracer, axis: Any) -> Any:
+    axes = normalize_axes(axis, tracer.ndim)
+    return wrap(current(), sizes.product(tuple(tracer.symbolic_shape[p] for p in axes)))
+
+
+@implements(np.var)
+def var(
+    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False, **options: Any
+) -> Any:
+    tracer = asarray(a)
+    ddof = options.pop("correction", ddof)
+    if options or tracer.dtype.kind == "c":
+        return interrupt_call(
+            np.var, (a,), {"axis": axis, "dtype": dtype, "ddof": ddof, "keepdims": keepdims, **options}
+        )
+    work = tracer.astype(_mean_dtype(tracer.dtype, dtype), copy=False)
+    count = _count(tracer, axis)
+    center = elementwise(OPS["divide"], reduce(OPS["sum"], work, axis, True), count)
+    difference = elementwise(OPS["subtract"], work, center)
+    total = reduce(OPS["sum"], elementwise(OPS["square"], difference), axis, _keep(keepdims))
+    divisor = count - ddof
+    result = elementwise(OPS["divide"], total, divisor if divisor > 0 else 0)
+    if dtype is None and tracer.dtype == np.float16:
+        result = result.astype(np.float16)
+    return result if out is None else write_out(out, result)
+
+
+@implements(np.std)
+def std(
+    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False, **options: Any
+) -> Any:
+    result = elementwise(OPS["sqrt"], var(a, axis, dtype, None, ddof, keepdims, **options))
+    return result if out is None else write_out(out, result)
+
+
+@implements(np.ptp)
+def ptp(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
+    high = reduce(OPS["max"], a, axis, _keep(keepdims))
+    result = elementwise(OPS["subtract"], high, reduce(OPS["min"], a, axis, _keep(keepdims)))
+    return result if out is None else write_out(out, result)
+
+
+@implements(np.count_nonzero)
+def count_nonzero(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
+    tracer = asarray(a)
+    return reduce(OPS["sum"], tracer.astype(bool), axis, keepdims, np.int64)
+
+
+@implements(np.nansum)
+def nansum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False) -> Any:
+    tracer = asarray(a)
+    clean = where(np.isnan(tracer), 0, tracer) if tracer.dtype.kind == "f" else tracer
+    result = reduce(OPS["sum"], clean, axis, _keep(keepdims), dtype)
+    return result if out is None else write_out(out, result)
+
+
+@implements(np.average)
+def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: Any = False) -> Any:
+    if weights is None and not returned:
+        return mean(a, axis, keepdims=keepdims)
+    tracer, heavy = asarray(a), asarray(weights) if weights is not None else None
+    if returned or heavy is None or heavy.ndim != tracer.ndim:
+        return interrupt_call(
+            np.average, (a,), {"axis": axis, "weights": weights, "returned": returned, "keepdims": _keep(keepdims)}
+        )
+    total = reduce(OPS["sum"], elementwise(OPS["multiply"], tracer, heavy), axis, _keep(keepdims))
+    return elementwise(OPS["divide"], total, reduce(OPS["sum"], heavy, axis, _keep(keepdims)))
