@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -97,3 +101,12 @@ def test_programs_say_what_they_mutate(program: Program) -> None:
 
 def test_registry() -> None:
     assert len({program.name for program in ALL}) == len(ALL) >= 26
+
+
+def test_portable_entries() -> None:
+    """The plain Python path beside the native entries gives the same results (its own process)."""
+    code = "import pytest, sys; sys.exit(pytest.main(['-q', '-n', '0', '-k', 'compiled_as_numpy', 'tests/test_programs.py']))"
+    environment = {**os.environ, "TRACEJIT_PORTABLE": "1"}
+    root = Path(__file__).resolve().parent.parent
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:]

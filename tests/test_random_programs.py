@@ -202,11 +202,12 @@ def attempt(line: str, values: dict[str, Any], target: str) -> list[str]:
             lines += [f"np.clip({n}, -8, 8, out={n})" for n in large if isinstance(trial[n], np.ndarray)]
             for extra in lines[1:]:
                 exec(extra, {"np": np}, trial)
+        # The values alias where the copies do not, and so may refuse what these took.
+        for text in lines:
+            with np.errstate(all="ignore"):
+                exec(text, {"np": np}, values)
     except Exception:
         return []
-    for text in lines:
-        with np.errstate(all="ignore"):
-            exec(text, {"np": np}, values)
     return lines
 
 

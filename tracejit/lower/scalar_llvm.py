@@ -310,9 +310,20 @@ def _rare_function(module: Any, name: str, dtype: np.dtype[Any]) -> Any:
     kind = register_type(dtype)
     function = ir.Function(module, ir.FunctionType(kind, [kind, kind]), name)
     function.linkage = "internal"
-    function.attributes.add("noinline")
-    function.attributes.add("nounwind")
+    _out_of_line(function)
     return function
+
+
+def _out_of_line(function: Any) -> None:
+    """Not inlined; and pure, which the vectorizer has to know.
+
+    On CPUs not optimized either: it hardly ever runs, and that halves the time to compile a kernel that calls sin.
+    """
+    for attribute in ("noinline", "nounwind", "readnone"):
+        function.attributes.add(attribute)
+    set.add(function.attributes, "willreturn")  # llvmlite does not list it
+    if "nvptx" not in function.module.triple:
+        function.attributes.add("optnone")
 
 
 def _rare_variant(function: Any, branching: Any, bound: float, width: int) -> str:
@@ -322,8 +333,7 @@ def _rare_variant(function: Any, branching: Any, bound: float, width: int) -> st
     name = f"{function.name}_x{width}"
     variant = ir.Function(function.module, ir.FunctionType(kind, [kind, kind]), name)
     variant.linkage = "weak_odr"  # nothing refers to it before the vectorizer does, yet it has to be there then
-    variant.attributes.add("noinline")
-    variant.attributes.add("nounwind")
+    _out_of_line(variant)
     builder = ir.IRBuilder(variant.append_basic_block("entry"))
     x, result = variant.args
     limit = ir.Constant(kind, [ir.Constant(scalar, bound)] * width)

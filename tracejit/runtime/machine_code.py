@@ -142,9 +142,11 @@ def portable_entry(kernel: Kernel, code: MachineCode) -> Entry:
             data, sizes = plan.data[operand], plan.sizes[operand]
             assert data is not None
             words[data] = array.__array_interface__["data"][0]
-            words[data + 1 : data + 1 + array.ndim] = array.strides
+            # A kernel may see fewer dimensions than the array has, its last ones walked as one.
+            rank = kernel.operands[operand].rank
+            words[data + 1 : data + 1 + rank] = array.strides[:rank]
             if sizes is not None:
-                words[sizes : sizes + array.ndim] = array.shape
+                words[sizes : sizes + rank] = array.shape[:rank]
         numbers, (begin, end, mode) = arguments[len(arrays) : -3], arguments[-3:]
         integers, scalars = numbers[: kernel.axes + kernel.integers], numbers[kernel.axes + kernel.integers :]
         words[plan.extents : plan.scalars] = integers

@@ -236,7 +236,8 @@ def reduce(op: Op, value: Any, axis: Any = None, keepdims: bool = False, dtype: 
     """Record a reduction over axes."""
     trace = current()
     tracer = as_tracer(trace, value)
-    axes = normalize_axes(axis, tracer.ndim)
+    # NumPy takes axis 0 or -1 of an array without axes, too.
+    axes = () if not tracer.ndim and axis in (0, -1) else normalize_axes(axis, tracer.ndim)
     node = _reduction_operand(trace, op, tracer, dtype)
     if op.identity is not None and op.name in ("max", "min"):
         _check_not_empty(trace, op, node.shape, axes)
