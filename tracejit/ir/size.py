@@ -24,7 +24,7 @@ class Atom:
 
     @cached_property
     def key(self) -> str:
-        return self.name if not self.operands else f"({self.operands[0]} {self.name} {self.operands[1]})"
+        return self.name if not self.operands else f"(({self.operands[0]}) {self.name} ({self.operands[1]}))"
 
 
 @dataclass(frozen=True)

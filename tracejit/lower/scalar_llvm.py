@@ -321,8 +321,8 @@ def _out_of_line(function: Any) -> None:
     """
     for attribute in ("noinline", "nounwind", "readnone"):
         function.attributes.add(attribute)
-    set.add(function.attributes, "willreturn")  # llvmlite does not list it
     if "nvptx" not in function.module.triple:
+        set.add(function.attributes, "willreturn")  # llvmlite does not list it
         function.attributes.add("optnone")
 
 

@@ -246,7 +246,7 @@ def reduce(op: Op, value: Any, axis: Any = None, keepdims: bool = False, dtype: 
     if axes:
         node = trace.builder.node(op.name, (node,), {"axes": axes}, ArrayType(node.dtype, kept), user_line())
     result = fresh(trace, node, scalar=not kept)
-    return expand(result, axes) if keepdims else result
+    return expand(result, axes) if keepdims and axes else result
 
 
 def _reduction_operand(trace: Trace, op: Op, tracer: Tracer, dtype: Any) -> Node:
