@@ -72,13 +72,18 @@ def _merged(built: BuiltKernel, body: k.Load | k.Store, axes: tuple[int, ...]) -
     used = [index.axis for index in body.indices if index.axis in axes]
     if not used:
         return body.indices
-    long = [(p, index) for p, index in enumerate(body.indices) if index != k.Index(None)]
+    lengths = _lengths(built, body.operand)
+    # Place 0 of a longer axis (a write into out[i, 0, j]) is no axis of length one.
+    long = [
+        (p, index)
+        for p, index in enumerate(body.indices)
+        if index != k.Index(None) or (lengths is not None and lengths[p] != 1)
+    ]
     tail = long[-len(axes) :]
     if tuple(index for _, index in tail) != tuple(k.Index(axis) for axis in axes) or len(used) != len(axes):
         return None
     if body.operand not in built.scratch and not built.contiguous[body.operand]:
         return None
-    lengths = _lengths(built, body.operand)
     if lengths is not None and any(
         lengths[p] != built.extents[index.axis] for p, index in tail if index.axis is not None
     ):
