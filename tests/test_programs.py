@@ -105,7 +105,8 @@ def test_registry() -> None:
 
 def test_portable_entries() -> None:
     """The plain Python path beside the native entries gives the same results (its own process)."""
-    code = "import pytest, sys; sys.exit(pytest.main(['-q', '-n', '0', '-k', 'compiled_as_numpy', 'tests/test_programs.py']))"
+    arguments = ["-q", "-n", "0", "-k", "compiled_as_numpy", "tests/test_programs.py"]
+    code = f"import pytest, sys; sys.exit(pytest.main({arguments}))"
     environment = {**os.environ, "TRACEJIT_PORTABLE": "1"}
     root = Path(__file__).resolve().parent.parent
     done = subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, text=True)

@@ -31,6 +31,7 @@ _PLAIN_MODULES = (
     "dataclasses",
 )
 _LIMIT = 400
+_ABSENT = object()
 
 
 def _skipped(module: str | None) -> bool:
@@ -58,6 +59,7 @@ def read_environment(function: Any, objects: list[Any]) -> Environment:
     pending = [function, *objects, *([bound] if bound is not None else [])]
     names: set[str] = set()
     objects_seen: list[Any] = []
+    classes: list[type] = []
     while pending:
         value = pending.pop()
         value = getattr(value, "__func__", value)
@@ -70,6 +72,7 @@ def read_environment(function: Any, objects: list[Any]) -> Environment:
                 pending.extend(_read_function(environment, value, names))
         elif isinstance(value, type):
             if not _skipped(value.__module__):
+                classes.append(value)
                 pending.extend(vars(value).values())
                 pending.extend(base for base in value.__mro__[1:] if base is not object)
         elif _is_object(value):
@@ -77,6 +80,7 @@ def read_environment(function: Any, objects: list[Any]) -> Environment:
             pending.append(type(value))
             pending.extend(vars(value).values())
     _read_objects(environment, objects_seen, names)
+    _read_classes(environment, classes, names)
     return environment
 
 
@@ -111,6 +115,9 @@ def _read_function(environment: Environment, function: types.FunctionType, names
         except ValueError:
             continue
         environment.note("cell", cell, name, value)
+        if isinstance(value, types.ModuleType):
+            for code in _codes(function.__code__):
+                yield from _read_module(environment, value, code)
         yield value
         yield from _read_container(environment, value)
     yield from function.__defaults__ or ()
@@ -120,17 +127,24 @@ def _read_global(
     environment: Environment, namespace: dict[str, Any], name: str, value: Any, code: types.CodeType
 ) -> Iterator[Any]:
     if isinstance(value, types.ModuleType):
-        if value in (np, math) or _skipped(value.__name__):
-            return
-        for other in code.co_names:
-            if hasattr(value, other) and not isinstance(getattr(value, other), types.ModuleType):
-                item = getattr(value, other)
-                environment.note("attribute", value, other, item)
-                yield item
+        yield from _read_module(environment, value, code)
         return
     environment.note("global", namespace, name, value)
     yield value
     yield from _read_container(environment, value)
+
+
+def _read_module(environment: Environment, module: types.ModuleType, code: types.CodeType) -> Iterator[Any]:
+    """Guard the attributes of a module, and of the modules in it, that the code can name."""
+    if module in (np, math) or _skipped(module.__name__):
+        return
+    for name in code.co_names:
+        item = vars(module).get(name, _ABSENT)
+        if isinstance(item, types.ModuleType) and item.__name__.startswith(f"{module.__name__}."):
+            yield from _read_module(environment, item, code)
+        elif item is not _ABSENT and not isinstance(item, types.ModuleType):
+            environment.note("attribute", module, name, item)
+            yield item
 
 
 def _read_container(environment: Environment, value: Any) -> Iterator[Any]:
@@ -142,15 +156,30 @@ def _read_container(environment: Environment, value: Any) -> Iterator[Any]:
 
 
 def _read_objects(environment: Environment, objects: list[Any], names: set[str]) -> None:
+    """Guard the attributes of objects: their own, and the values of their classes that one of their own would hide."""
     for value in objects:
-        for name, item in vars(value).items():
-            if name in names:
-                environment.note("attribute", value, name, item)
-                for _ in _read_container(environment, item):
-                    pass
+        inherited = {name for name in names if name not in vars(value) and _plain_class_value(type(value), name)}
+        for name in sorted(inherited | (names & vars(value).keys())):
+            item = getattr(value, name)
+            environment.note("attribute", value, name, item)
+            for _ in _read_container(environment, item):
+                pass
 
 
-def snapshot(container: Any) -> tuple[Any, ...]:
+def _read_classes(environment: Environment, classes: list[type], names: set[str]) -> None:
+    for owner in classes:
+        for name in sorted(names & vars(owner).keys()):
+            if _plain_class_value(owner, name) or isinstance(vars(owner)[name], types.FunctionType):
+                environment.note("attribute", owner, name, vars(owner)[name])
+
+
+def _plain_class_value(owner: type, name: str) -> bool:
+    """Whether a class holds a value under the name that its instances see as it is (no method, no property)."""
+    item = next((vars(base)[name] for base in owner.__mro__ if name in vars(base)), _ABSENT)
+    return item is not _ABSENT and not hasattr(type(item), "__get__")
+
+
+def snapshot(def snapshot(container: Any) -> tuple[Any, ...]:
     """The items of a list or dict, held so that their identities stay theirs."""
     return tuple(container) if isinstance(container, list) else (*container, *container.values())
 

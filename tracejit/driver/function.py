@@ -17,7 +17,7 @@ from tracejit.driver.explain import Explanation, explain_segments, retrace_reaso
 from tracejit.driver.host_code import MISS
 from tracejit.driver.logging import log
 from tracejit.driver.segments import MAX_BRANCHES, Break, Run, Segment
-from tracejit.driver.tracing import Tracing, read_environment, take_apart
+from tracejit.driver.tracing import SharedMemory, Tracing, read_environment, take_apart
 from tracejit.ir.graph import Graph
 from tracejit.trace.state import ACTIVE, Untraceable
 
@@ -138,6 +138,8 @@ class Jitted:
             except Untraceable as reason:
                 self._become_plain(run, reason)
                 log("plain", f"{self.__name__} runs as plain NumPy: {reason}")
+            except SharedMemory:
+                pass
             except Exception as error:  # noqa: BLE001 - the user's own exception, raised again
                 raise clarified(error, self.__name__, run) from error.__cause__
         return self.run_plain(run.args, run.kwargs)

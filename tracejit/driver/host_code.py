@@ -46,6 +46,7 @@ class Code:
         text = f"def {name}({parameters}):\n{body}\n"
         self.namespace.update(math=math, inf=math.inf, nan=math.nan)
         self.namespace.setdefault("empty", empty)
+        self.namespace.setdefault("broadcast_to", np.broadcast_to)
         self.namespace.setdefault("MISS", MISS)
         exec(compile(text, f"<tracejit {name}>", "exec"), self.namespace)  # noqa: S102 - code of our own making
         return self.namespace[name]  # type: ignore[no-any-return]
@@ -133,7 +134,7 @@ def operand(code: Code, buffer: Buffer) -> str:
 
 
 def view_text(source: str, indices: Indices, source_shape: Shape, shape: Shape) -> str:
-    """Basic indexing and a transpose that give an affine view without broadcasting."""
+    """Basic indexing, a transpose and a broadcast that give an affine view."""
     keys: list[str] = []
     axes: list[int] = []
     tails: list[str] = []
@@ -156,6 +157,8 @@ def view_text(source: str, indices: Indices, source_shape: Shape, shape: Shape) 
         text += f".transpose({', '.join(map(str, order))})"
     if len(axes) < len(shape):
         text += f"[{', '.join(':' if axis in axes else 'None' for axis in range(len(shape)))}]"
+    if any(axis not in axes and length != 1 for axis, length in enumerate(shape)):
+        text = f"broadcast_to({text}, ({', '.join(map(str, shape))},))"
     return text
 
 

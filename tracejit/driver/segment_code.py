@@ -141,12 +141,17 @@ def write_environment(code: Code, items: Sequence[tuple[str, Any, str, Any]]) ->
             code.lines.append(f"if not unchanged({where}, {held}): return MISS")
 
 
-def write_overlap_check(code: Code, leaves: Sequence[Leaf], mutated: set[int]) -> None:
-    """Arguments that are written must not share memory with others: then NumPy's order of events decides."""
+def overlapping_pairs(leaves: Sequence[Leaf], mutated: set[int]) -> list[tuple[int, int]]:
+    """Which array leaves must not share memory: each that is written, with every other."""
     arrays = [leaf.position for leaf in leaves if leaf.kind == "array"]
-    pairs = [
+    return [
         (w, other) for w in sorted(mutated) for other in arrays if other != w and not (other in mutated and other < w)
     ]
+
+
+def write_overlap_check(code: Code, leaves: Sequence[Leaf], mutated: set[int]) -> None:
+    """Arguments that are written must not share memory with others: then NumPy's order of events decides."""
+    pairs = overlapping_pairs(leaves, mutated)
     if pairs:
         code.namespace["may_share_memory"] = np.may_share_memory
         tests = " or ".join(f"may_share_memory(a{a}, a{b})" for a, b in pairs)

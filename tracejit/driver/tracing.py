@@ -105,6 +105,10 @@ def _argument(value: Any, static: bool, leaves: list[Any], positions: set[int]) 
     return flatten(value, leaves)
 
 
+class SharedMemory(Exception):
+    """Arguments of this call share memory, and the function has several segments: this call runs as plain NumPy."""
+
+
 @dataclass
 class Tracing:
     """One run of the user's function on tracers, for one call."""
@@ -216,6 +220,8 @@ class Tracing:
             code.lines.append("if run is not None and not run.tracing: run.wrote = True")
         text.write_break(code, following.resume, self.root, len(self.trace.leaves), captured, fresh, operand_texts)
         segment = self._finish(code, program, parts, following)
+        if self._arguments_overlap():
+            raise SharedMemory
         self._save(live)
         self.run.tracing = True
         if self._call(segment)() is MISS:
@@ -224,6 +230,13 @@ class Tracing:
         return perform(following.call, self.run.collected[1], self.run)
 
     # Segments
+
+    def _arguments_overlap(self) -> bool:
+        """Whether the first segment is about to run on arguments that share memory."""
+        arrays = [leaf for leaf in self.trace.leaves if leaf.kind == "array" and not leaf.captured]
+        pairs = text.overlapping_pairs(arrays, {leaf.position for leaf in arrays}) if self.root else []
+        values = {leaf.position: leaf.value for leaf in arrays}
+        return any(np.may_share_memory(values[a], values[b]) for a, b in pairs)
 
     @property
     def root(self) -> bool:
@@ -269,7 +282,10 @@ class Tracing:
         text.write_guards(code, dict(trace.guards))
         if self.root:
             text.write_environment(code, self.environment.items)
-        text.write_overlap_check(code, trace.leaves, mutated)
+        if self.root:
+            # What later segments write is not known yet, and once they run it is too late to start again.
+            arrays = {leaf.position for leaf in trace.leaves if leaf.kind == "array" and not leaf.captured}
+            text.write_overlap_check(code, trace.leaves, mutated | arrays if self.breaks else mutated)
 
     def _finish(self, code: Code, program: Program, parts: Any, following: Break | None) -> Segment:
         traced, graph, _, counts = parts
@@ -354,7 +370,7 @@ class Tracing:
     def _flush(self) -> None:
         """An exception leaves the function: what was written before it is written."""
         live = [s for s in self.trace.live_storages() if s.leaf is not None and s.mutated]
-        if live and sys.exc_info()[0] is not Untraceable:
+        if live and sys.exc_info()[0] not in (Untraceable, SharedMemory):
             code, _, _ = self._prologue(live, [])
             code.lines.append("return None")
             function = code.function("flush", "args, kwargs, run=None" if self.root else "run")

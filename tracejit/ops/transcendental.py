@@ -165,5 +165,5 @@ elementwise(
     resolve=np.sin,
     dtypes="f",
     cost=40,
-    ulp=64,
+    ulp=4,
 )

@@ -30,7 +30,7 @@ def plan_memory(program: Program, contiguous: Container[int]) -> Program:
     changed = True
     while changed:
         program, changed = _coalesce_one(program, contiguous)
-    return _write_results_in_place(program)
+    return _write_results_in_place(program, contiguous)
 
 
 def _coalesce_one(program: Program, contiguous: Container[int]) -> tuple[Program, bool]:
@@ -108,7 +108,7 @@ def rename(step: Step, old: Buffer, new: Buffer) -> Step:
     return Allocate(one(step.target))
 
 
-def _write_results_in_place(program: Program) -> Program:
+def _write_results_in_place(program: Program, contiguous: Container[int]) -> Program:
     """`x += 1`: the kernel that computes an argument's new value stores straight into the argument."""
     for leaf, result in program.writebacks:
         found = _producer(program, result)
@@ -117,6 +117,9 @@ def _write_results_in_place(program: Program) -> Program:
         position, launch = found
         argument = next((b for s in program.steps for b in reads(s) if b.kind == "argument" and b.leaf == leaf), None)
         if argument is None or not same_shape(argument.shape, result.shape):
+            continue
+        if leaf not in contiguous and any(result in reads(step) for step in program.steps[position + 1 :]):
+            # The later steps were built for a result in C order.
             continue
         copy = Copy(argument, result)
         later = program.steps[position:]

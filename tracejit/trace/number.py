@@ -88,7 +88,9 @@ class HostNumber(Traced):
         return format(self._known(), spec)
 
     def __neg__(self) -> Any:
-        return _combine("-", operator.sub, 0, self) if self.size is not None else HostNumber(-self.value, f"(-{self.text})")
+        if self.size is not None:
+            return _combine("-", operator.sub, 0, self)
+        return HostNumber(-self.value, f"(-{self.text})")
 
     def __pos__(self) -> Any:
         return self

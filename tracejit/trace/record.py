@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.ir import size as sizes
-from tracejit.ir.node import ArrayType, Index, Node, Shape, broadcast_indices
+from tracejit.ir.node import ArrayType, Index, Node, Shape
 from tracejit.ops.table import OPS, Op
 from tracejit.trace.number import HostNumber
 from tracejit.trace.protocol import HANDLERS
@@ -114,17 +114,17 @@ def broadcast(trace: Trace, node: Node, target: Shape) -> Node:
     """The node viewed under a shape that it broadcasts to."""
     if node.shape == target:
         return node
-    shift = len(target) - len(node.shape)
-    indices = tuple(
+    return trace.builder.view(node, broadcast_places(trace, node.shape, target), target)
+
+
+def broadcast_places(trace: Trace, shape: Shape, target: Shape) -> tuple[Index, ...]:
+    """The indices into an array of `shape` that broadcast it to `target`."""
+    shift = len(target) - len(shape)
+    return tuple(
         Index(None)
         if dimension == 1 or (target[axis + shift] != dimension and trace.value(dimension) == 1)
         else Index(axis + shift)
-        for axis, dimension in enumerate(node.shape)
-    )
-    return (
-        trace.builder.view(node, indices, target)
-        if shift or indices
-        else trace.builder.view(node, broadcast_indices(node.shape, target), target)
+        for axis, dimension in enumerate(shape)
     )
 
 

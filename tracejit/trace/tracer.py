@@ -89,6 +89,8 @@ class Tracer(Traced):
         leaf = self._storage.leaf
         if leaf is not None and not trace.leaves[leaf].value.flags.writeable:
             raise ValueError("assignment destination is read-only")
+        if any(isinstance(step, ViewStep) and _broadcasts(step) for step in self._steps):
+            raise ValueError("assignment destination is read-only")
         self._storage.node = write_steps(trace.builder, self._storage.node, self._steps, value, user_line())
         self._storage.mutated = True
 
@@ -208,6 +210,12 @@ class Tracer(Traced):
         if name.startswith("__"):
             raise AttributeError(name)
         return HANDLERS["attribute"](self, name)
+
+
+def _broadcasts(step: ViewStep) -> bool:
+    """Whether one element of the source stands at several places of the view."""
+    used = {index.axis for index in step.indices}
+    return any(axis not in used and dimension != 1 for axis, dimension in enumerate(step.shape))
 
 
 def _plain(step: ViewStep, shape: Shape) -> bool:

@@ -218,8 +218,8 @@ def repeat(a: Any, repeats: Any, axis: Any = None) -> Any:
     count = as_dimension(repeats)
     if count is None:
         return interrupt_call(np.repeat, (a, repeats), {"axis": axis})
-    if axis is None:
-        tracer, axis = reshape(tracer, (-1,)), 0
+    if axis is None or not tracer.ndim:
+        tracer, axis = reshape(tracer, (-1,)), 0 if axis is None else axis
     (axis,) = normalize_axes(axis, tracer.ndim)
     shape = list(tracer.shape)
     wide = broadcast_to(expand_dims(tracer, axis + 1), (*shape[: axis + 1], repeats, *shape[axis + 1 :]))

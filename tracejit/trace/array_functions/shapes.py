@@ -10,11 +10,12 @@ import numpy as np
 
 from tracejit.ir import size as sizes
 from tracejit.ir.node import ArrayType, Index, Shape
+from tracejit.ir.size import Dimension
 from tracejit.trace.dispatch import asarray, copy, implements
 from tracejit.trace.number import as_dimension
 from tracejit.trace.opaque import interrupt_call
 from tracejit.trace.record import (
-    broadcast,
+    broadcast_places,
     broadcast_shapes,
     normalize_axes,
 )
@@ -69,15 +70,55 @@ def _reshape_error(trace: Trace, tracer: Tracer, target: Sequence[Any]) -> Value
 
 
 def _reshaped(trace: Trace, tracer: Tracer, target: Shape) -> Tracer:
-    """A view where only axes of length one come or go, or the tracer is its whole storage; a copy otherwise."""
+    """A view where only axes of length one come or go, or the elements lie in C order; a copy otherwise."""
+    if tracer.scalar and not target:
+        return tracer
     source = tracer.symbolic_shape
     if [d for d in source if d != 1] == [d for d in target if d != 1]:
         places = iter([axis for axis, d in enumerate(target) if d != 1])
         indices = tuple(Index(None) if d == 1 else Index(next(places)) for d in source)
         return tracer.viewed(ViewStep(indices, target))
-    if all(isinstance(step, ReshapeStep) for step in tracer.steps):
+    if _contiguous(trace, tracer):
         return tracer.viewed(ReshapeStep(target))
     return fresh(trace, trace.builder.node("reshape", (tracer.node,), {}, ArrayType(tracer.dtype, target)))
+
+
+def _contiguous(trace: Trace, tracer: Tracer) -> bool:
+    """Whether the tracer's elements lie in C order without gaps, so that NumPy's reshape shares the memory."""
+    shape: Shape = tracer.storage.node.shape
+    strides = _packed(shape)
+    leaf = tracer.storage.leaf
+    if leaf is not None and not np.asarray(trace.leaves[leaf].value).flags.c_contiguous:
+        columns = np.asarray(trace.leaves[leaf].value).flags.f_contiguous
+        trace.guard(f"{'' if columns else 'not '}a{leaf}.flags.f_contiguous and not a{leaf}.flags.c_contiguous")
+        if not columns:
+            return False
+        strides = _packed(shape[::-1])[::-1]
+    for step in tracer.steps:
+        if isinstance(step, ReshapeStep):
+            if not _gapless(trace, shape, strides):
+                return False
+            strides = _packed(step.shape)
+        else:
+            moved: list[Dimension] = [0] * len(step.shape)
+            for index, stride in zip(step.indices, strides, strict=True):
+                if index.axis is not None:
+                    moved[index.axis] = sizes.multiply(index.step, stride)
+            strides = tuple(moved)
+        shape = step.shape
+    return _gapless(trace, shape, strides)
+
+
+def _packed(shape: Shape) -> Shape:
+    """Strides, in elements, of an array in C order."""
+    return tuple(sizes.product(shape[axis + 1 :]) for axis in range(len(shape)))
+
+
+def _gapless(trace: Trace, shape: Shape, strides: Shape) -> bool:
+    return all(
+        dimension == 1 or trace.equal(stride, packed)
+        for dimension, stride, packed in zip(shape, strides, _packed(shape), strict=True)
+    )
 
 
 @implements(np.ravel)
@@ -147,7 +188,12 @@ def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Tracer:
             f"{tuple(trace.value(d) for d in tracer.symbolic_shape)} and requested shape "
             f"{tuple(trace.value(d) for d in target)}"
         )
-    return fresh(trace, broadcast(trace, tracer.node, target))
+    return _broadcast_view(trace, tracer, target)
+
+
+def _broadcast_view(trace: Trace, tracer: Tracer, target: Shape) -> Tracer:
+    """The tracer under a shape that it broadcasts to, on the same memory."""
+    return tracer.viewed(ViewStep(broadcast_places(trace, tracer.symbolic_shape, target), target))
 
 
 @implements(np.broadcast_arrays)
@@ -155,7 +201,7 @@ def broadcast_arrays(*args: Any, subok: bool = False) -> tuple[Tracer, ...]:
     trace = current()
     tracers = [asarray(value) for value in args]
     shape = broadcast_shapes(trace, *(tracer.symbolic_shape for tracer in tracers))
-    return tuple(fresh(trace, broadcast(trace, tracer.node, shape)) for tracer in tracers)
+    return tuple(_broadcast_view(trace, tracer, shape) for tracer in tracers)
 
 
 @implements(np.flip)
