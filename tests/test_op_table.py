@@ -52,7 +52,21 @@ def special_values(dtype: np.dtype[Any]) -> np.ndarray:
         info = np.iinfo(dtype)
         return np.array([info.min, info.min + 1, 0, 1, 2, 3, 7, info.max - 1, info.max], dtype)
     info = np.finfo(dtype)
-    positive = [0.0, info.smallest_subnormal, info.tiny, info.eps, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 100.0, info.max, np.inf]
+    positive = [
+        0.0,
+        info.smallest_subnormal,
+        info.tiny,
+        info.eps,
+        0.5,
+        1.0,
+        1.5,
+        2.0,
+        2.5,
+        3.0,
+        100.0,
+        info.max,
+        np.inf,
+    ]
     return np.array([np.nan, *positive, *(-x for x in positive)], dtype)
 
 

@@ -24,7 +24,7 @@ LIMIT = 200.0
 """Values beyond it are clipped, so that float32 stays exact."""
 
 bounded = settings(
-    max_examples=30, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
+    max_examples=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
 )
 
 
@@ -165,12 +165,12 @@ def tame(value: Any) -> bool:
 
 
 @st.composite
-def programs(draw: Any, layout: str, statements: int = 25) -> Generated:
+def programs(draw: Any, layout: str, statements: int = 40) -> Generated:
     """A program whose every statement NumPy accepts."""
     values = dict(zip("xyzkms", make_arguments(5, 6, 0, layout), strict=True))
     program = Generated()
     names = list("xyzkm")
-    for number in range(draw(st.integers(1, statements))):
+    for number in range(draw(st.integers(statements // 3, statements))):
         kind = draw(st.sampled_from((PURE, PURE, VIEWS, WRITES)))
         operands = {
             "a": draw(st.sampled_from(names)),
@@ -255,7 +255,7 @@ def test_each_pass_alone(alone: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACEJIT_PASSES_OFF", ",".join(name for name in PASSES if name != alone))
 
     @settings(bounded, max_examples=5)
-    @given(programs("contiguous", statements=15))
+    @given(programs("contiguous", statements=20))
     def kept(program: Generated) -> None:
         check(program, "contiguous", repeats=1)
 

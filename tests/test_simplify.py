@@ -1,4 +1,4 @@
-"""Every row of the simplification table fires on its own pattern and keeps the values; every pass shows what it does."""
+"""Every row of the simplification table fires on its pattern and keeps the values; every pass shows what it does."""
 
 from __future__ import annotations
 

@@ -179,7 +179,7 @@ def _plain_class_value(owner: type, name: str) -> bool:
     return item is not _ABSENT and not hasattr(type(item), "__get__")
 
 
-def snapshot(def snapshot(container: Any) -> tuple[Any, ...]:
+def snapshot(container: Any) -> tuple[Any, ...]:
     """The items of a list or dict, held so that their identities stay theirs."""
     return tuple(container) if isinstance(container, list) else (*container, *container.values())
 

@@ -84,21 +84,14 @@ def _reshaped(trace: Trace, tracer: Tracer, target: Shape) -> Tracer:
 
 
 def _contiguous(trace: Trace, tracer: Tracer) -> bool:
-    """Whether the tracer's elements lie in C order without gaps, so that NumPy's reshape shares the memory."""
+    """Whether the tracer's elements lie in C order at one distance, so that NumPy's reshape shares the memory."""
     shape: Shape = tracer.storage.node.shape
-    strides = _packed(shape)
-    leaf = tracer.storage.leaf
-    if leaf is not None and not np.asarray(trace.leaves[leaf].value).flags.c_contiguous:
-        columns = np.asarray(trace.leaves[leaf].value).flags.f_contiguous
-        trace.guard(f"{'' if columns else 'not '}a{leaf}.flags.f_contiguous and not a{leaf}.flags.c_contiguous")
-        if not columns:
-            return False
-        strides = _packed(shape[::-1])[::-1]
+    strides = _packed(shape) if tracer.storage.leaf is None else _leaf_strides(trace, tracer.storage.leaf, shape)
     for step in tracer.steps:
         if isinstance(step, ReshapeStep):
-            if not _gapless(trace, shape, strides):
+            if not _evenly_spaced(trace, shape, strides):
                 return False
-            strides = _packed(step.shape)
+            strides = tuple(sizes.multiply(_unit(shape, strides), stride) for stride in _packed(step.shape))
         else:
             moved: list[Dimension] = [0] * len(step.shape)
             for index, stride in zip(step.indices, strides, strict=True):
@@ -106,7 +99,19 @@ def _contiguous(trace: Trace, tracer: Tracer) -> bool:
                     moved[index.axis] = sizes.multiply(index.step, stride)
             strides = tuple(moved)
         shape = step.shape
-    return _gapless(trace, shape, strides)
+    return _evenly_spaced(trace, shape, strides)
+
+
+def _leaf_strides(trace: Trace, leaf: int, shape: Shape) -> Shape:
+    """The strides of an argument, in elements; those of a strided one become a guard."""
+    array = np.asarray(trace.leaves[leaf].value)
+    if array.flags.c_contiguous:
+        return _packed(shape)
+    if array.flags.f_contiguous:
+        trace.guard(f"a{leaf}.flags.f_contiguous and not a{leaf}.flags.c_contiguous")
+        return _packed(shape[::-1])[::-1]
+    trace.guard(f"a{leaf}.strides == {array.strides}")
+    return tuple(stride // array.itemsize for stride in array.strides)
 
 
 def _packed(shape: Shape) -> Shape:
@@ -114,9 +119,15 @@ def _packed(shape: Shape) -> Shape:
     return tuple(sizes.product(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
-def _gapless(trace: Trace, shape: Shape, strides: Shape) -> bool:
+def _unit(shape: Shape, strides: Shape) -> Dimension:
+    """The distance between neighbours along the last axis."""
+    return next((s for d, s in zip(shape[::-1], strides[::-1], strict=True) if d != 1), 1)
+
+
+def _evenly_spaced(trace: Trace, shape: Shape, strides: Shape) -> bool:
+    unit = _unit(shape, strides)
     return all(
-        dimension == 1 or trace.equal(stride, packed)
+        dimension == 1 or trace.equal(stride, sizes.multiply(unit, packed))
         for dimension, stride, packed in zip(shape, strides, _packed(shape), strict=True)
     )
 
