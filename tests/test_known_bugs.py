@@ -226,6 +226,47 @@ def test_views_of_the_callers_array_are_written() -> None:
     np.testing.assert_array_equal(y, expected[:, ::-1])
 
 
+def test_a_copy_keeps_the_old_values() -> None:
+    def copied(x, z):
+        y, tail = x.copy(), x[1:].copy()
+        x += 1
+        return y, tail, x.astype(x.dtype), z.copy().reshape(1, -1)
+
+    def shifted(x, z):
+        y = x.copy()
+        x[1:] += x[:-1]
+        z[:] = z[::-1]
+        return y, z
+
+    def swapped(x, z):
+        kept = x.copy()
+        x[:] = z
+        z[:] = kept
+        if kept.sum() > 0:
+            kept += x
+        return kept
+
+    for f in (copied, shifted, swapped):
+        jitted = tj.jit(f)
+        for _ in range(3):
+            mine, theirs = ((np.arange(5.0), np.ones(5)) for _ in range(2))
+            for got, wanted in zip((*jitted(*mine), *mine), (*f(*theirs), *theirs), strict=True):
+                np.testing.assert_array_equal(got, wanted)
+
+
+def test_a_value_is_read_before_it_is_overwritten() -> None:
+    def f(y, m):
+        whole = m.astype(np.int64)
+        chosen = np.where(m > y, m, whole)
+        np.multiply(whole, 2, out=y)
+        return chosen
+
+    mine, theirs = np.arange(6.0).reshape(2, 3), np.arange(6.0).reshape(2, 3)
+    m = np.array([[1.5], [4.5]], np.float32)
+    np.testing.assert_array_equal(tj.jit(f)(mine, m), f(theirs, m))
+    np.testing.assert_array_equal(mine, theirs)
+
+
 def test_reshape_shares_memory_where_numpy_does() -> None:
     def f(x):
         flat = x.reshape(-1)
@@ -235,6 +276,16 @@ def test_reshape_shares_memory_where_numpy_does() -> None:
     for make in (lambda x: x, np.asfortranarray, lambda x: x[::2], lambda x: x[1:], lambda x: x[:, 1:], lambda x: x.T):
         mine, theirs = (make(np.arange(24.0).reshape(4, 6)) for _ in range(2))
         np.testing.assert_array_equal(tj.jit(f)(mine), f(theirs))
+        np.testing.assert_array_equal(mine, theirs)
+
+    def raveled(x):
+        flat = x.ravel()
+        flat += 1
+
+    for make in (lambda x: x, lambda x: x[1:], lambda x: x[::-1, ::-1], lambda x: x[0, ::-1], lambda x: x[:, 0]):
+        mine, theirs = (make(np.arange(24.0).reshape(4, 6)) for _ in range(2))
+        tj.jit(raveled)(mine)
+        raveled(theirs)
         np.testing.assert_array_equal(mine, theirs)
 
     def later(x):
@@ -328,7 +379,7 @@ def test_keywords_defaults_and_static_arguments() -> None:
         ((x,), {"mode": "mean", "axis": (0, 1)}),
     ]:
         np.testing.assert_allclose(f(*args, **kwargs), f.function(*args, **kwargs), rtol=1e-14)
-    with pytest.raises(TypeError, match="unexpected|positional|missing|argument"):
+    with pytest.raises(TypeError, match="positional argument"):
         tj.jit(lambda x: x)(x, x)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from tracejit.driver.environment_guards import unchanged
 from tracejit.driver.host_code import ALIGNED, C_ALIGNED, WRITEABLE, Code, view_text
 from tracejit.driver.segments import Run
-from tracejit.schedule.steps import Buffer, Program, View
+from tracejit.schedule.steps import Buffer, Program, View, reads, writes
 from tracejit.trace.pytree import Tree, pack_text, unpack_lines
 from tracejit.trace.state import Leaf, Trace
 from tracejit.trace.tracer import Step, ViewStep
@@ -170,11 +171,26 @@ def steps_text(name: str, source_shape: Any, steps: Sequence[Step]) -> str:
     return text
 
 
-def write_writebacks(code: Code, program: Program) -> None:
-    """Values that belong in an argument's memory."""
-    for leaf, buffer in program.writebacks:
-        if not (buffer.kind == "argument" and buffer.leaf == leaf):
-            code.lines.append(f"a{leaf}[...] = {buffer.name}")
+def write_writebacks(code: Code, program: Program) -> Program:
+    """Values that belong in an argument's memory; what the program still gives of its old value is copied first."""
+    pending = [(leaf, buffer) for leaf, buffer in program.writebacks if buffer.name != f"a{leaf}"]
+    written = {leaf for leaf, _ in pending}
+    saved: dict[Buffer, Buffer] = {}
+    number = 1 + max((b.number for step in program.steps for b in (*reads(step), *writes(step))), default=0)
+    for buffer in program.outputs:
+        origin = _origin(buffer, program)
+        if origin.kind == "argument" and origin.leaf in written and buffer not in saved:
+            saved[buffer] = Buffer(number + len(saved), "result", buffer.dtype, buffer.shape)
+            code.lines.append(f"{saved[buffer].name} = {buffer.name}.copy()")
+    code.lines += [f"a{leaf}[...] = {saved.get(buffer, buffer).name}" for leaf, buffer in pending]
+    return replace(program, outputs=tuple(saved.get(buffer, buffer) for buffer in program.outputs))
+
+
+def _origin(buffer: Buffer, program: Program) -> Buffer:
+    """The buffer that a view looks at, itself for one that is none."""
+    while buffer.kind == "view":
+        buffer = next(step.source for step in program.steps if isinstance(step, View) and step.target == buffer)
+    return buffer
 
 
 def fresh_text(buffer: Buffer, program: Program, returned: set[str]) -> str:
@@ -182,9 +198,7 @@ def fresh_text(buffer: Buffer, program: Program, returned: set[str]) -> str:
     owned = buffer.kind in ("allocated", "result") and buffer.name not in returned
     returned.add(buffer.name)
     if buffer.kind == "view":
-        origin = buffer
-        while origin.kind == "view":
-            origin = next(s.source for s in program.steps if isinstance(s, View) and s.target == origin)
+        origin = _origin(buffer, program)
         owned = origin.kind in ("allocated", "result") and origin not in program.outputs
     return buffer.name if owned else f"{buffer.name}.copy()"
 

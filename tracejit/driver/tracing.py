@@ -178,7 +178,12 @@ class Tracing:
         """A value is needed: end the segment, get it, go on."""
         number = self.breaks
         self.breaks += 1
-        live = [s for s in trace.live_storages() if s.mutated or s.node.kind != "source"]
+        # A copy of an argument is kept too: the argument may be written after this.
+        live = [
+            s
+            for s in trace.live_storages()
+            if s.mutated or s.node.kind != "source" or (s.leaf is None and s.node.op == "input")
+        ]
         new = [s for s in live if s.leaf is None]
         if number < len(self.replayed):
             following, result = self.replayed[number]
@@ -261,7 +266,7 @@ class Tracing:
         mutated = {leaf for leaf, _ in writebacks if leaf is not None}
         self._write_guards(code, layouts, mutated)
         write_steps(code, program, [kernel.entry for kernel in loaded], raise_kernel_error)
-        text.write_writebacks(code, program)
+        program = text.write_writebacks(code, program)
         return code, program, (traced, graph, loaded, counts)
 
     def _write_guards(self, code: Code, layouts: dict[int, str], mutated: set[int]) -> None:

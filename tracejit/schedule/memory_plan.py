@@ -77,12 +77,9 @@ def _reads_where_it_writes(step: Step, copy: Copy, aliases: set[Buffer]) -> bool
     stores = {i.body.indices for i in kernel.instructions if isinstance(i.body, k.Store) and i.body.operand == written}
     loads = {i.body.indices for i in kernel.instructions if isinstance(i.body, k.Load) and i.body.operand == read}
     # An element that is read after its new value is stored would be the new one.
-    order = [
-        (isinstance(i.body, k.Store), i.body.operand)
-        for i in kernel.instructions
-        if isinstance(i.body, (k.Load, k.Store))
-    ]
-    if (True, written) in order and (False, read) in order[order.index((True, written)) :]:
+    touched = [i.body for i in kernel.instructions if isinstance(i.body, (k.Load, k.Store))]
+    first = next((n for n, b in enumerate(touched) if isinstance(b, k.Store) and b.operand == written), len(touched))
+    if any(isinstance(b, k.Load) and b.operand == read for b in touched[first:]):
         return False
     gathers = any(isinstance(i.body, k.Gather) and i.body.operand == read for i in kernel.instructions)
     return kernel.form == "map" and len(kernel.stages) == 1 and loads == stores and len(stores) == 1 and not gathers

@@ -128,7 +128,7 @@ class Tracer(Traced):
 
     @property
     def flat(self) -> Any:
-        return self.ravel()
+        return self.reshape(-1)
 
     def __len__(self) -> int:
         if not self.symbolic_shape:
@@ -200,7 +200,7 @@ class Tracer(Traced):
         return self.viewed(ViewStep(indices, tuple(self.symbolic_shape[axis] for axis in order)))
 
     def ravel(self, order: str = "C") -> Any:
-        return self.reshape(-1, order=order)
+        return HANDLERS["method"]("ravel", self, order=order)
 
     def reshape(self, *shape: Any, order: str = "C") -> Any:
         target = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape

@@ -11,7 +11,7 @@ import numpy as np
 from tracejit.ir import size as sizes
 from tracejit.ir.node import ArrayType, Index, Shape
 from tracejit.ir.size import Dimension
-from tracejit.trace.dispatch import asarray, copy, implements
+from tracejit.trace.dispatch import asarray, implements
 from tracejit.trace.number import as_dimension
 from tracejit.trace.opaque import interrupt_call
 from tracejit.trace.record import (
@@ -83,8 +83,11 @@ def _reshaped(trace: Trace, tracer: Tracer, target: Shape) -> Tracer:
     return fresh(trace, trace.builder.node("reshape", (tracer.node,), {}, ArrayType(tracer.dtype, target)))
 
 
-def _contiguous(trace: Trace, tracer: Tracer) -> bool:
-    """Whether the tracer's elements lie in C order at one distance, so that NumPy's reshape shares the memory."""
+def _contiguous(trace: Trace, tracer: Tracer, dense: bool = False) -> bool:
+    """Whether the tracer's elements lie in C order at one distance, so that NumPy's reshape shares the memory.
+
+    dense: that distance must be one element.
+    """
     shape: Shape = tracer.storage.node.shape
     strides = _packed(shape) if tracer.storage.leaf is None else _leaf_strides(trace, tracer.storage.leaf, shape)
     for step in tracer.steps:
@@ -99,7 +102,7 @@ def _contiguous(trace: Trace, tracer: Tracer) -> bool:
                     moved[index.axis] = sizes.multiply(index.step, stride)
             strides = tuple(moved)
         shape = step.shape
-    return _evenly_spaced(trace, shape, strides)
+    return _evenly_spaced(trace, shape, strides) and (not dense or trace.equal(_unit(shape, strides), 1))
 
 
 def _leaf_strides(trace: Trace, leaf: int, shape: Shape) -> Shape:
@@ -134,7 +137,9 @@ def _evenly_spaced(trace: Trace, shape: Shape, strides: Shape) -> bool:
 
 @implements(np.ravel)
 def ravel(a: Any, order: str = "C") -> Tracer:
-    return reshape(a, (-1,), order)
+    """Unlike `reshape`, a copy of what has gaps or runs backwards even if one stride would do."""
+    tracer = asarray(a)
+    return reshape(tracer if _contiguous(current(), tracer, dense=True) else copy_function(tracer), (-1,), order)
 
 
 @implements(np.transpose, np.permute_dims)
@@ -249,7 +254,8 @@ def atleast_2d(*arrays: Any) -> Any:
 
 @implements(np.copy)
 def copy_function(a: Any, order: str = "K", subok: bool = False) -> Tracer:
-    return copy(asarray(a))
+    tracer = asarray(a)
+    return Tracer(current().storage(tracer.node), (), tracer.symbolic_shape, tracer.dtype)
 
 
 @implements(np.shape)
