@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tracejit.ir.graph import Graph
 from tracejit.ir.node import Index, Indices, Node, Shape, compose, identity_indices
 
 MAX_ROOTS = 24
@@ -106,18 +105,15 @@ def inlined_sources(node: Node, indices: Indices) -> list[tuple[Node, Indices]]:
     return [(source, indices) for source in reversed(node.inputs)]
 
 
-def group(graph: Graph, roots: list[Node], memory: set[int], barriers: dict[int, int]) -> list[Group]:
-    """Roots in dependency order into kernels in dependency order.
-
-    barriers: for each root, the number of groups that must be complete before it (NumPy calls run in between).
-    """
+def group(roots: list[Node], memory: set[int]) -> list[Group]:
+    """Roots in dependency order into kernels in dependency order."""
     groups: list[Group] = []
     place: dict[int, int] = {}
     readers: dict[int, list[Read]] = {id(root): memory_reads(root, memory) for root in roots}
     for root in roots:
         reads = readers[id(root)]
         first = max([place[id(r.source)] for r in reads if id(r.source) in place], default=0)
-        for number in range(len(groups) - 1, max(first, barriers.get(id(root), 0)) - 1, -1):
+        for number in range(len(groups) - 1, first - 1, -1):
             if _joins(groups[number], root, reads, place, number, readers):
                 place[id(root)] = number
                 break

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import replace
 
-from tracejit.ir.node import Shape
 from tracejit.schedule import kernel as k
 from tracejit.schedule.steps import (
     Allocate,
@@ -121,7 +120,7 @@ def _write_results_in_place(program: Program, contiguous: Container[int]) -> Pro
             continue
         position, launch = found
         argument = next((b for s in program.steps for b in reads(s) if b.kind == "argument" and b.leaf == leaf), None)
-        if argument is None or not same_shape(argument.shape, result.shape):
+        if argument is None or argument.shape != result.shape:
             continue
         if leaf not in contiguous and any(result in reads(step) for step in program.steps[position + 1 :]):
             # The later steps were built for a result in C order.
@@ -147,10 +146,6 @@ def _unit_strides_hold(launch: Launch, result: Buffer, argument: Buffer) -> bool
         buffer == argument and operand.rank == written.rank and operand.unit == written.unit
         for operand, buffer in zip(visible, launch.buffers, strict=True)
     )
-
-
-def same_shape(a: Shape, b: Shape) -> bool:
-    return a == b
 
 
 def _producer(program: Program, result: Buffer) -> tuple[int, Launch] | None:

@@ -48,11 +48,11 @@ class _Scheduler:
     def program(self, writebacks: tuple[tuple[int, int], ...]) -> Program:
         memory = self._memory()
         kernel_roots = [n for n in self.graph.nodes if id(n) in memory and _computed_by_kernel(n)]
-        barriers, levels = self._levels(kernel_roots, memory)
+        levels = self._levels(kernel_roots)
         groups: list[Group] = []
         for level in range(max(levels.values(), default=0) + 1):
             roots = [root for root in kernel_roots if levels[id(root)] == level]
-            groups.extend(group(self.graph, roots, memory, barriers))
+            groups.extend(group(roots, memory))
         self._emit_all(groups, memory)
         outputs = tuple(self.buffers[id(node)] for node in self.graph.outputs)
         program = Program(tuple(self.steps), outputs, tuple((leaf, outputs[n]) for leaf, n in writebacks))
@@ -70,14 +70,14 @@ class _Scheduler:
                     memory.add(id(value))
         return memory
 
-    def _levels(self, roots: list[Node], memory: set[int]) -> tuple[dict[int, int], dict[int, int]]:
+    def _levels(self, roots: list[Node]) -> dict[int, int]:
         """How many NumPy calls, reshapes and updates stand before each root; only roots of one level share kernels."""
         level: dict[int, int] = {}
         for node in self.graph.nodes:
             below = max((level[id(source)] for source in node.inputs), default=0)
             host = node.kind in ("contract", "call", "update") or node.op == "reshape"
             level[id(node)] = below + (1 if host else 0)
-        return {}, {id(root): level[id(root)] for root in roots}
+        return {id(root): level[id(root)] for root in roots}
 
     def _emit_all(self, groups: list[Group], memory: set[int]) -> None:
         """Steps in dependency order: each group, or value that the host makes, after all that it reads."""

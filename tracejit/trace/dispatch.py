@@ -6,7 +6,6 @@ of ops what NumPy's do; for all others NumPy itself is called, and never wrongly
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -306,10 +305,6 @@ def asarray(value: Any) -> Tracer:
     """An operand as a tracer, as np.asarray would have it."""
     item = operand(current(), value)
     return item if isinstance(item, Tracer) else as_tracer(current(), item)
-
-
-def index(value: Any) -> int:
-    return operator.index(value)
 
 
 HANDLERS["ufunc"] = dispatch_ufunc

@@ -11,7 +11,7 @@ from tracejit.ir import size as sizes
 from tracejit.ir.node import ArrayType, Index, Node
 from tracejit.ir.size import Dimension
 from tracejit.ops.table import OPS
-from tracejit.trace.number import HostNumber, as_dimension, wrap
+from tracejit.trace.number import HostNumber, as_dimension
 from tracejit.trace.opaque import call_node, interrupt_call
 from tracejit.trace.protocol import HANDLERS
 from tracejit.trace.record import (
@@ -302,10 +302,6 @@ def arange_from(trace: Trace, start: Any, step: Any, length: Dimension, dtype: A
     positions = fresh(trace, trace.builder.cast(iota(trace, length).node, np.dtype(dtype)))
     scaled = elementwise(OPS["multiply"], positions, step) if not (type(step) is int and step == 1) else positions
     return elementwise(OPS["add"], scaled, start) if not (type(start) is int and start == 0) else scaled
-
-
-def length_of(trace: Trace, dimension: Dimension) -> Any:
-    return wrap(trace, dimension)
 
 
 HANDLERS["getitem"] = getitem

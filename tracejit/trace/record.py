@@ -9,7 +9,7 @@ import numpy as np
 
 from tracejit.ir import size as sizes
 from tracejit.ir.node import ArrayType, Index, Node, Shape
-from tracejit.ops.table import OPS, Op
+from tracejit.ops.table import Op
 from tracejit.trace.number import HostNumber
 from tracejit.trace.protocol import HANDLERS
 from tracejit.trace.state import Trace, current, user_line
@@ -282,8 +282,3 @@ def expand(tracer: Tracer, axes: tuple[int, ...]) -> Tracer:
         indices.append(Index(None) if dimension == 1 else Index(axis))
     trace = current()
     return fresh(trace, trace.builder.view(tracer.node, tuple(indices), tuple(shape)))
-
-
-def divide_by_count(total: Tracer, count: Any) -> Tracer:
-    """total / count, in the total's dtype (the last step of a mean)."""
-    return elementwise(OPS["divide"], total, count)

@@ -15,7 +15,7 @@ from tracejit.trace.array_functions.shapes import (
 from tracejit.trace.array_functions.statistics import (
     _keep,
 )
-from tracejit.trace.dispatch import asarray, dispatch_function, implements, write_out
+from tracejit.trace.dispatch import asarray, implements, write_out
 from tracejit.trace.opaque import call_node, interrupt_call
 from tracejit.trace.record import (
     as_tracer,
@@ -120,8 +120,3 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
     if sparse:
         return tuple(shaped)
     return tuple(copy_function(grid) for grid in broadcast_arrays(*shaped))
-
-
-def numpy_equivalent(function: Any, *args: Any, **options: Any) -> Any:
-    """Call a NumPy function by the protocol even if none of its arguments is traced (the stand-in's way in)."""
-    return dispatch_function(function, args, options)
