@@ -86,6 +86,13 @@ class Node:
         return f"<{self.op}: {self.type}>"
 
 
+UNIQUE = frozenset({"empty", "tap"})
+"""Ops of which two with the same inputs are two, as calls are."""
+
+SEVERAL = ArrayType(np.dtype("V"), ())
+"""The type of a node with several results; `part` nodes have those of the results."""
+
+
 class Builder:
     """Makes nodes, each expression once.  Calls are never interned: two calls are two calls."""
 
@@ -96,7 +103,7 @@ class Builder:
         self, op: str, inputs: tuple[Node, ...], params: Mapping[str, Any], type: ArrayType, line: str = ""
     ) -> Node:
         items = tuple(sorted(params.items()))
-        if OPS[op].kind == "call" or op == "empty":
+        if OPS[op].kind == "call" or op in UNIQUE:
             return Node(op, inputs, items, type, line)
         key = (op, tuple(map(id, inputs)), items, type)
         found = self._interned.get(key)
@@ -122,6 +129,10 @@ class Builder:
             array: Any = np.frombuffer(source["data"], source.dtype)
             return self.constant(array.reshape(source.shape)[place])
         return self.node("view", (source,), {"indices": indices}, ArrayType(source.dtype, shape), line)
+
+    def part(self, source: Node, index: int, type: ArrayType) -> Node:
+        """One result of a node that has several."""
+        return self.node("part", (source,), {"index": index}, type, source.line)
 
     def cast(self, source: Node, dtype: np.dtype[Any], line: str = "") -> Node:
         if source.dtype == dtype and not source.type.weak:

@@ -18,6 +18,9 @@ from tracejit.vecmath.language import Scalar
 
 KINDS = ("source", "elementwise", "reduce", "view", "update", "gather", "contract", "call", "control")
 
+Rule = Callable[..., Any]
+"""A structural derivative or batching rule; its first argument is a rule context (see `autodiff.context.Rules`)."""
+
 
 @dataclass(frozen=True)
 class Op:
@@ -37,6 +40,12 @@ class Op:
     compensated: reduce: a floating-point sum, whose rounding errors the lowering keeps small.
     domain: the interval that random tests draw from.
     ulp: the promised error against the exact result in units in the last place; 0 is bit-equal to NumPy.
+    derivative: elementwise: the partial derivative by each operand, as text of ops: x and y are the operands (x alone
+                is the first), out the result ("cos(x)"; "-out / y"; "0" where it is flat).  None: no derivative.
+    jvp: other kinds: `(rules, node, tangents) -> tangent`; a tangent of None is zero.
+    vjp: other kinds: `(rules, node, cotangent) -> cotangents`, one for each input, None for zero.
+    batch: other kinds: `(rules, node, inputs, batched) -> node`: the op along a new leading axis, which the inputs
+           marked in `batched` have.
     doc: one line for the docs.
     """
 
@@ -53,6 +62,10 @@ class Op:
     compensated: bool = False
     domain: tuple[float, float] = (-10.0, 10.0)
     ulp: float = 0.0
+    derivative: tuple[str, ...] | None = None
+    jvp: Rule | None = None
+    vjp: Rule | None = None
+    batch: Rule | None = None
     doc: str = ""
 
 
@@ -90,6 +103,7 @@ def elementwise(
     cost: int = 1,
     domain: tuple[float, float] = (-10.0, 10.0),
     ulp: float = 0.0,
+    derivative: tuple[str, ...] | None = None,
 ) -> Op:
     """Register an elementwise op; unless told otherwise it is the NumPy ufunc of its own name."""
     ufunc = getattr(np, name, None)
@@ -114,6 +128,7 @@ def elementwise(
             cost=cost,
             domain=domain,
             ulp=ulp,
+            derivative=derivative,
             doc=doc,
         )
     )

@@ -1,4 +1,4 @@
-"""The ops that are not arithmetic: sources, views, updates, choice, reductions, and calls of NumPy."""
+"""Reductions over axes."""
 
 from __future__ import annotations
 
@@ -10,36 +10,6 @@ import numpy as np
 from tracejit.ops.table import Op, register
 from tracejit.vecmath import language as sl
 from tracejit.vecmath.language import Scalar
-
-register(Op("input", "source", doc="An array argument of the segment, by position."))
-register(Op("scalar", "source", doc="A Python number computed on the host from arguments and sizes."))
-register(Op("constant", "source", doc="A literal array, held as bytes."))
-register(Op("empty", "source", doc="Uninitialized memory of a shape; the start of a chain of updates."))
-register(Op("iota", "source", doc="0, 1, 2, ... along one axis."))
-register(
-    Op("view", "view", doc="Affine indexing: slices, flips, transposes, broadcasts and inserted axes are all this.")
-)
-register(Op("reshape", "view", doc="The same elements in C order under another shape."))
-register(Op("update", "update", doc="The base with the elements under an affine view replaced."))
-register(Op("gather", "gather", doc="Elements at computed positions of some axes.", cost=4))
-register(Op("matmul", "contract", reference=np.matmul, doc="Matrix product, by NumPy's own BLAS."))
-register(Op("call", "call", doc="A NumPy function without a kernel, called between kernels."))
-
-
-def _cast(x: Scalar, *, dtype: str) -> Scalar:
-    return sl.cast(x, dtype)
-
-
-register(Op("cast", "elementwise", scalar=_cast, symbol="{0}.astype({dtype})", doc="astype."))
-register(
-    Op(
-        "where",
-        "elementwise",
-        scalar=sl.select,
-        symbol="({1} if {0} else {2})",
-        doc="x where the condition holds, else y.",
-    )
-)
 
 
 def _sum(accumulator: Scalar, value: Scalar) -> Scalar:

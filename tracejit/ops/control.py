@@ -1,0 +1,40 @@
+"""Structured control flow, and the marks that derivatives leave in a graph.
+
+A control node has several results; `part` nodes pick them.  Its bodies are graphs of their own, whose inputs are
+`parameter` nodes; what a body needs from outside comes in through the control node's inputs.
+
+    loop   inputs:     (*constants, *carries, *xs)
+           body:       Graph (counter, *constants, *carries, *slices of xs) -> (*carries, *slices of ys)
+           condition:  Graph (*constants, *carries) -> (bool,), or None
+           length:     iterations, a size known to the host, or None where `condition` decides
+           parts:      (*last carries, *stacked ys)
+    branch inputs:     (selector, *operands)
+           branches:   Graphs (*operands) -> results of the same types; only the selected one is computed
+           parts:      (*results)
+
+The counter is an int64: the place in xs and ys, 0 .. length-1; `reverse` loops from the last to the first.  A branch's
+selector is bool (branches: where false, where true) or int64 (a place in `branches`, within bounds).
+"""
+
+from __future__ import annotations
+
+from tracejit.ops.table import Op, register
+from tracejit.vecmath.language import Scalar
+
+
+def _itself(x: Scalar) -> Scalar:
+    return x
+
+
+register(Op("parameter", "source", doc="An input of a body, by scope and position."))
+register(Op("part", "control", doc="One result of a node that has several."))
+register(
+    Op("loop", "control", doc="A body done again and again: a count known beforehand, or while a condition holds.")
+)
+register(Op("branch", "control", doc="One of several bodies, the one that a selector names."))
+register(Op("custom", "control", doc="Values with a derivative rule of the user's; erased before optimization."))
+for _name, _derivative, _doc in (
+    ("tap", ("1",), "The value itself, apart from all others: what a derivative is taken by."),
+    ("stop_gradient", ("0",), "The value itself, as if constant to derivatives."),
+):
+    register(Op(_name, "elementwise", scalar=_itself, derivative=_derivative, doc=_doc))
