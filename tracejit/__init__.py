@@ -7,11 +7,12 @@ from typing import Any
 
 from tracejit.driver import Jitted, disable_jit, jit
 from tracejit.eager import NAMES, function
+from tracejit.transform.gradients import grad, value_and_grad, vjp
 from tracejit.runtime.threads import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
 
-__all__ = ["Jitted", "disable_jit", "get_num_threads", "jit", "set_num_threads"]
+__all__ = ["Jitted", "disable_jit", "get_num_threads", "grad", "jit", "set_num_threads", "value_and_grad", "vjp"]
 
 
 def __getattr__(name: str) -> Any:

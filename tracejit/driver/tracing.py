@@ -28,6 +28,7 @@ from tracejit.driver.segments import (
 )
 from tracejit.ir.graph import Graph
 from tracejit.ir.node import Node
+from tracejit.passes.erase_markers import erase_markers
 from tracejit.passes.pipeline import optimize
 from tracejit.passes.unify_sizes import unify_sizes
 from tracejit.runtime.kernel_cache import CacheCounts, get_kernels
@@ -38,7 +39,7 @@ from tracejit.trace.number import HostNumber
 from tracejit.trace.opaque import Call
 from tracejit.trace.pytree import Tree, flatten, rebuild
 from tracejit.trace.standin import standins
-from tracejit.trace.state import ACTIVE, Storage, Trace, Untraceable, user_line
+from tracejit.trace.state import ACTIVE, Past, Storage, Trace, Untraceable, user_line
 from tracejit.trace.tracer import Tracer
 
 MUTABLE = (set, bytearray, dict, list, collections.deque)
@@ -193,22 +194,31 @@ class Tracing:
             self.run.path.append((following, result))
             if not outcome:
                 add_result_leaves(result, self.run.leaves)
+        past = Past(tuple(tracer.node for tracer in operands), call.name)
         self._rebind(live, new, following)
         self.last_break, self.last_result = following, result
         trace.guards.clear()
-        return result if outcome else trace_results(trace, result)
+        if outcome:
+            return result
+        known = len(trace.leaves)
+        traced = trace_results(trace, result)
+        trace.history.update(dict.fromkeys(range(known, len(trace.leaves)), past))
+        return traced
 
     def _rebind(self, live: list[Storage], new: list[Storage], following: Break) -> None:
         """The storages go on as leaves of the next segment."""
         self.first = len(self.trace.leaves)
         for storage in live:
             if storage.leaf is not None:
+                if self.trace.variables:
+                    raise Untraceable("an argument is written to, and a derivative reaches back over a break after it")
                 storage.node = self.trace.inputs[storage.leaf]
                 storage.mutated = False
         by_number = {storage.number: storage for storage in new}
         for number in following.rebound:
             leaf = self.trace.add_leaf("array", self.run.leaves[len(self.trace.leaves)])
             if number in by_number:
+                self.trace.history[leaf.position] = Past((by_number[number].node,))
                 by_number[number].node = self.trace.inputs[leaf.position]
 
     def _run_segment(self, following: Break, live: list[Storage], new: list[Storage], operands: list[Tracer]) -> Any:
@@ -256,7 +266,7 @@ class Tracing:
         writebacks = [(s.leaf, n) for n, s in enumerate(live) if s.leaf is not None and s.mutated]
         inputs = tuple(trace.inputs[position] for position in sorted(trace.inputs))
         traced = unify_sizes(Graph(inputs, tuple(nodes)), trace.canonical)
-        graph = optimize(traced, self.jitted.check)
+        graph = optimize(erase_markers(traced), self.jitted.check)
         layouts = _layouts(trace)
         program = schedule(graph, layouts, writebacks, self.jitted.fastmath)
         counts = CacheCounts()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -56,13 +57,18 @@ Indices: TypeAlias = tuple[Index, ...]
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One op applied to inputs.  `line` is the user's file and line; it does not take part in interning."""
+    """One op applied to inputs.
+
+    `line` is the user's file and line, `serial` the place in the order in which a builder made its nodes; neither takes
+    part in interning.
+    """
 
     op: str
     inputs: tuple[Node, ...]
     params: tuple[tuple[str, Any], ...]
     type: ArrayType
     line: str = ""
+    serial: int = 0
 
     @property
     def kind(self) -> str:
@@ -86,30 +92,41 @@ class Node:
         return f"<{self.op}: {self.type}>"
 
 
-UNIQUE = frozenset({"empty", "tap"})
+UNIQUE = frozenset({"empty", "tap", "barrier"})
 """Ops of which two with the same inputs are two, as calls are."""
 
 SEVERAL = ArrayType(np.dtype("V"), ())
 """The type of a node with several results; `part` nodes have those of the results."""
 
+SCOPES = itertools.count()
+"""Numbers that tell the parameters of one body from those of all others."""
+
 
 class Builder:
-    """Makes nodes, each expression once.  Calls are never interned: two calls are two calls."""
+    """Makes nodes, each expression once.  Calls are never interned: two calls are two calls.
+
+    made: how many nodes it has made; a node made later has a serial of at least that.
+    """
 
     def __init__(self) -> None:
         self._interned: dict[tuple[Any, ...], Node] = {}
+        self.made = 0
 
     def node(
         self, op: str, inputs: tuple[Node, ...], params: Mapping[str, Any], type: ArrayType, line: str = ""
     ) -> Node:
         items = tuple(sorted(params.items()))
         if OPS[op].kind == "call" or op in UNIQUE:
-            return Node(op, inputs, items, type, line)
+            return self._new(op, inputs, items, type, line)
         key = (op, tuple(map(id, inputs)), items, type)
         found = self._interned.get(key)
         if found is None:
-            found = self._interned[key] = Node(op, inputs, items, type, line)
+            found = self._interned[key] = self._new(op, inputs, items, type, line)
         return found
+
+    def _new(self, *fields: Any) -> Node:
+        self.made += 1
+        return Node(*fields, serial=self.made - 1)
 
     def rebuilt(self, node: Node, inputs: tuple[Node, ...]) -> Node:
         """`node` on other inputs, the rest unchanged."""
@@ -129,6 +146,14 @@ class Builder:
             array: Any = np.frombuffer(source["data"], source.dtype)
             return self.constant(array.reshape(source.shape)[place])
         return self.node("view", (source,), {"indices": indices}, ArrayType(source.dtype, shape), line)
+
+    def parameters(self, types: Iterable[ArrayType]) -> tuple[Node, ...]:
+        """The inputs of a new body."""
+        scope = next(SCOPES)
+        return tuple(
+            self.node("parameter", (), {"scope": scope, "index": index}, ArrayType(type.dtype, type.shape))
+            for index, type in enumerate(types)
+        )
 
     def part(self, source: Node, index: int, type: ArrayType) -> Node:
         """One result of a node that has several."""

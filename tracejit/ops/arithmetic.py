@@ -144,31 +144,78 @@ def _isfinite(x: Scalar) -> Scalar:
     return abs(x) < float("inf")
 
 
-elementwise("add", _add, "Sum.", symbol="{0} + {1}")
-elementwise("subtract", operator.sub, "Difference.", symbol="{0} - {1}")
-elementwise("multiply", _multiply, "Product.", symbol="{0} * {1}")
-elementwise("divide", operator.truediv, "True quotient.", symbol="{0} / {1}", cost=4)
-elementwise("floor_divide", _floor_divide, "Quotient rounded down.", symbol="{0} // {1}", cost=30)
-elementwise("remainder", _remainder, "Remainder with the divisor's sign.", symbol="{0} % {1}", cost=30)
-elementwise("fmod", _fmod, "Remainder with the dividend's sign.", cost=30)
-elementwise("negative", operator.neg, "Negation.", symbol="-{0}", dtypes="iuf")
-elementwise("positive", lambda x: x, "The value itself.", symbol="+{0}", dtypes="iuf")
-elementwise("absolute", lambda x: x if x.dtype.kind in "bu" else abs(x), "Magnitude.", symbol="abs({0})")
-elementwise("fabs", abs, "Magnitude, as a float.")
-elementwise("sign", _sign, "-1, 0 or 1.", dtypes="iuf")
-elementwise("square", lambda x: _multiply(x, x), "x * x.", dtypes="iuf")
-elementwise("reciprocal", _reciprocal, "1 / x.", dtypes="f", symbol="1 / {0}", cost=4)
-elementwise("sqrt", sl.sqrt, "Square root.", cost=6, domain=(0.0, 100.0))
-elementwise("floor", _round_if_float(sl.floor), "Largest integer not above x.")
-elementwise("ceil", _round_if_float(sl.ceil), "Smallest integer not below x.")
-elementwise("trunc", _round_if_float(sl.trunc), "Towards zero.")
-elementwise("rint", _round_if_float(sl.rint), "To the nearest integer, ties to even.")
-elementwise("maximum", _maximum, "The larger; NaN if either is.")
-elementwise("minimum", _minimum, "The smaller; NaN if either is.")
-elementwise("fmax", _fmax, "The larger; ignores a NaN.", cost=3)
-elementwise("fmin", _fmin, "The smaller; ignores a NaN.", cost=3)
-elementwise("copysign", _copysign, "Magnitude of x, sign of y.", dtypes="f")
-elementwise("heaviside", _heaviside, "Step function, y at 0.", dtypes="f", cost=3)
+elementwise("add", _add, "Sum.", symbol="{0} + {1}", derivative=("1", "1"))
+elementwise("subtract", operator.sub, "Difference.", symbol="{0} - {1}", derivative=("1", "-1"))
+elementwise("multiply", _multiply, "Product.", symbol="{0} * {1}", derivative=("y", "x"))
+elementwise("divide", operator.truediv, "True quotient.", symbol="{0} / {1}", cost=4, derivative=("1 / y", "-out / y"))
+elementwise(
+    "floor_divide", _floor_divide, "Quotient rounded down.", symbol="{0} // {1}", cost=30, derivative=("0", "0")
+)
+elementwise(
+    "remainder",
+    _remainder,
+    "Remainder with the divisor's sign.",
+    symbol="{0} % {1}",
+    cost=30,
+    derivative=("1", "-floor_divide(x, y)"),
+)
+elementwise("fmod", _fmod, "Remainder with the dividend's sign.", cost=30, derivative=("1", "rint((out - x) / y)"))
+elementwise("negative", operator.neg, "Negation.", symbol="-{0}", dtypes="iuf", derivative=("-1",))
+elementwise("positive", lambda x: x, "The value itself.", symbol="+{0}", dtypes="iuf", derivative=("1",))
+elementwise(
+    "absolute",
+    lambda x: x if x.dtype.kind in "bu" else abs(x),
+    "Magnitude.",
+    symbol="abs({0})",
+    derivative=("sign(x)",),
+)
+elementwise("fabs", abs, "Magnitude, as a float.", derivative=("sign(x)",))
+elementwise("sign", _sign, "-1, 0 or 1.", dtypes="iuf", derivative=("0",))
+elementwise("square", lambda x: _multiply(x, x), "x * x.", dtypes="iuf", derivative=("2 * x",))
+elementwise("reciprocal", _reciprocal, "1 / x.", dtypes="f", symbol="1 / {0}", cost=4, derivative=("-out * out",))
+elementwise("sqrt", sl.sqrt, "Square root.", cost=6, domain=(0.0, 100.0), derivative=("0.5 / out",))
+elementwise("floor", _round_if_float(sl.floor), "Largest integer not above x.", derivative=("0",))
+elementwise("ceil", _round_if_float(sl.ceil), "Smallest integer not below x.", derivative=("0",))
+elementwise("trunc", _round_if_float(sl.trunc), "Towards zero.", derivative=("0",))
+elementwise("rint", _round_if_float(sl.rint), "To the nearest integer, ties to even.", derivative=("0",))
+elementwise(
+    "maximum",
+    _maximum,
+    "The larger; NaN if either is.",
+    derivative=(
+        "where(x == y, 0.5, where(x > y, 1, where(isnan(x), 1, 0)))",
+        "where(x == y, 0.5, where(y > x, 1, where(isnan(y), 1, 0)))",
+    ),
+)
+elementwise(
+    "minimum",
+    _minimum,
+    "The smaller; NaN if either is.",
+    derivative=(
+        "where(x == y, 0.5, where(x < y, 1, where(isnan(x), 1, 0)))",
+        "where(x == y, 0.5, where(y < x, 1, where(isnan(y), 1, 0)))",
+    ),
+)
+elementwise(
+    "fmax",
+    _fmax,
+    "The larger; ignores a NaN.",
+    cost=3,
+    derivative=("where(x == y, 0.5, where(x == out, 1, 0))", "where(x == y, 0.5, where(y == out, 1, 0))"),
+)
+elementwise(
+    "fmin",
+    _fmin,
+    "The smaller; ignores a NaN.",
+    cost=3,
+    derivative=("where(x == y, 0.5, where(x == out, 1, 0))", "where(x == y, 0.5, where(y == out, 1, 0))"),
+)
+elementwise(
+    "copysign", _copysign, "Magnitude of x, sign of y.", dtypes="f", derivative=("sign(x) * copysign(1, y)", "0")
+)
+elementwise(
+    "heaviside", _heaviside, "Step function, y at 0.", dtypes="f", cost=3, derivative=("0", "where(x == 0, 1, 0)")
+)
 elementwise("less", operator.lt, "x < y.", symbol="{0} < {1}")
 elementwise("less_equal", operator.le, "x <= y.", symbol="{0} <= {1}")
 elementwise("greater", operator.gt, "x > y.", symbol="{0} > {1}")
@@ -199,6 +246,7 @@ elementwise(
     "Degrees to radians.",
     spellings=("numpy.deg2rad", "numpy.radians"),
     dtypes="f",
+    derivative=("0.017453292519943295",),
 )
 elementwise(
     "rad2deg",
@@ -206,4 +254,5 @@ elementwise(
     "Radians to degrees.",
     spellings=("numpy.rad2deg", "numpy.degrees"),
     dtypes="f",
+    derivative=("57.29577951308232",),
 )

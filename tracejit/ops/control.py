@@ -18,6 +18,9 @@ selector is bool (branches: where false, where true) or int64 (a place in `branc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from tracejit.ops.table import Op, register
 from tracejit.vecmath.language import Scalar
 
@@ -26,15 +29,45 @@ def _itself(x: Scalar) -> Scalar:
     return x
 
 
+def _loop_batch(rules: Any, node: Any, inputs: Sequence[Any], batched: Sequence[bool]) -> Any:
+    return rules.batched_loop(node, inputs, batched)
+
+
+def _branch_batch(rules: Any, node: Any, inputs: Sequence[Any], batched: Sequence[bool]) -> Any:
+    return rules.batched_branch(node, inputs, batched)
+
+
+def _custom_batch(rules: Any, node: Any, inputs: Sequence[Any], batched: Sequence[bool]) -> Any:
+    return rules.batched_custom(node, inputs, batched)
+
+
 register(Op("parameter", "source", doc="An input of a body, by scope and position."))
 register(Op("part", "control", doc="One result of a node that has several."))
 register(
-    Op("loop", "control", doc="A body done again and again: a count known beforehand, or while a condition holds.")
+    Op("loop", "control", batch=_loop_batch, doc="A body done again and again: a count known beforehand, or while a condition holds.")
 )
-register(Op("branch", "control", doc="One of several bodies, the one that a selector names."))
-register(Op("custom", "control", doc="Values with a derivative rule of the user's; erased before optimization."))
+register(Op("branch", "control", batch=_branch_batch, doc="One of several bodies, the one that a selector names."))
+def _custom_jvp(rules: Any, node: Any, tangents: Sequence[Any]) -> Sequence[Any]:
+    return node["rule"].jvp(rules, node, tangents)  # type: ignore[no-any-return]
+
+
+def _custom_vjp(rules: Any, node: Any, cotangents: dict[int, Any]) -> Sequence[Any]:
+    return node["rule"].vjp(rules, node, cotangents)  # type: ignore[no-any-return]
+
+
+register(
+    Op(
+        "custom",
+        "control",
+        jvp=_custom_jvp,
+        vjp=_custom_vjp,
+        batch=_custom_batch,
+        doc="Values with a derivative rule of the user's; erased before optimization.",
+    )
+)
 for _name, _derivative, _doc in (
     ("tap", ("1",), "The value itself, apart from all others: what a derivative is taken by."),
     ("stop_gradient", ("0",), "The value itself, as if constant to derivatives."),
+    ("barrier", ("1",), "The value itself, kept apart from equal values by every pass: what is computed anew."),
 ):
     register(Op(_name, "elementwise", scalar=_itself, derivative=_derivative, doc=_doc))

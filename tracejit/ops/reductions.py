@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,61 @@ def _min(accumulator: Scalar, value: Scalar) -> Scalar:
     return accumulator & value if value.dtype.kind == "b" else sl.minimum(accumulator, value)
 
 
+def _sum_jvp(rules: Any, node: Any, tangents: Sequence[Any]) -> Any:
+    return rules.sum(tangents[0], node["axes"])
+
+
+def _sum_vjp(rules: Any, node: Any, cotangent: Any) -> list[Any]:
+    return [rules.spread(cotangent, node["axes"], node.inputs[0].shape)]
+
+
+def _extremum_share(rules: Any, node: Any) -> Any:
+    """What of the extremum's slope each element has: ties share it evenly."""
+    source, axes = node.inputs[0], node["axes"]
+    hit = rules.apply("equal", source, rules.spread(node, axes, source.shape))
+    ones = rules.mark(rules.cast(hit, source.dtype))
+    return rules.apply("divide", ones, rules.spread(rules.sum(ones, axes), axes, source.shape))
+
+
+def _extremum_jvp(rules: Any, node: Any, tangents: Sequence[Any]) -> Any:
+    share = rules.mark(_extremum_share(rules, node))
+    return rules.sum(rules.scale(share, tangents[0]), node["axes"])
+
+
+def _extremum_vjp(rules: Any, node: Any, cotangent: Any) -> list[Any]:
+    spread = rules.spread(cotangent, node["axes"], node.inputs[0].shape)
+    return [rules.mark(rules.multiply(spread, _extremum_share(rules, node)))]
+
+
+def _products_of_others(rules: Any, node: Any) -> Any:
+    """For each element the product of the others, also where some are zero."""
+    source, axes = node.inputs[0], node["axes"]
+
+    def everywhere(reduced: Any) -> Any:
+        return rules.spread(reduced, axes, source.shape)
+
+    zero = rules.apply("equal", source, 0)
+    count = everywhere(rules.sum(rules.cast(zero, source.dtype), axes))
+    safe = rules.choose(zero, 1, source, source)
+    product = everywhere(rules.reduce("prod", safe, axes))
+    alone = rules.choose(rules.apply("less_equal", count, 1), product, 0, source)
+    others = rules.choose(rules.apply("equal", count, 0), rules.apply("divide", product, safe), 0, source)
+    return rules.choose(zero, alone, others, source)
+
+
+def _prod_jvp(rules: Any, node: Any, tangents: Sequence[Any]) -> Any:
+    return rules.sum(rules.scale(tangents[0], _products_of_others(rules, node)), node["axes"])
+
+
+def _prod_vjp(rules: Any, node: Any, cotangent: Any) -> list[Any]:
+    spread = rules.spread(cotangent, node["axes"], node.inputs[0].shape)
+    return [rules.scale(spread, _products_of_others(rules, node))]
+
+
+def _reduction_batch(rules: Any, node: Any, inputs: Sequence[Any], batched: Sequence[bool]) -> Any:
+    return rules.reduce(node.op, inputs[0], tuple(axis + 1 for axis in node["axes"]))
+
+
 register(
     Op(
         "sum",
@@ -42,11 +98,26 @@ register(
         np.add,
         identity=lambda dtype: 0,
         compensated=True,
+        jvp=_sum_jvp,
+        vjp=_sum_vjp,
+        batch=_reduction_batch,
         doc="Sum over axes; floats as accurately as pairwise summation.",
     )
 )
 register(
-    Op("prod", "reduce", ("numpy.prod",), np.prod, operator.mul, np.multiply, identity=lambda dtype: 1, doc="Product.")
+    Op(
+        "prod",
+        "reduce",
+        ("numpy.prod",),
+        np.prod,
+        operator.mul,
+        np.multiply,
+        identity=lambda dtype: 1,
+        jvp=_prod_jvp,
+        vjp=_prod_vjp,
+        batch=_reduction_batch,
+        doc="Product.",
+    )
 )
 register(
     Op(
@@ -57,6 +128,9 @@ register(
         _max,
         np.maximum,
         identity=_lowest,
+        jvp=_extremum_jvp,
+        vjp=_extremum_vjp,
+        batch=_reduction_batch,
         doc="Largest; NaN if any.",
     )
 )
@@ -69,6 +143,9 @@ register(
         _min,
         np.minimum,
         identity=_highest,
+        jvp=_extremum_jvp,
+        vjp=_extremum_vjp,
+        batch=_reduction_batch,
         doc="Smallest; NaN if any.",
     )
 )
@@ -81,6 +158,7 @@ register(
         operator.or_,
         np.logical_or,
         identity=lambda dtype: False,
+        batch=_reduction_batch,
         doc="Any true.",
     )
 )
@@ -93,6 +171,7 @@ register(
         operator.and_,
         np.logical_and,
         identity=lambda dtype: True,
+        batch=_reduction_batch,
         doc="All true.",
     )
 )

@@ -19,17 +19,61 @@ from tracejit.vecmath import (
 _POSITIVE = (1e-3, 100.0)
 _UNIT = (-1.0, 1.0)
 
-elementwise("exp", exponential.exp, "e to the x.", dtypes="f", cost=15, ulp=1)
-elementwise("exp2", exponential.exp2, "2 to the x.", dtypes="f", cost=15, ulp=1)
-elementwise("expm1", exponential.expm1, "exp(x) - 1, accurate near 0.", dtypes="f", cost=25, ulp=2)
-elementwise("log", logarithm.log, "Natural logarithm.", dtypes="f", cost=20, ulp=1, domain=_POSITIVE)
-elementwise("log2", logarithm.log2, "Logarithm to base 2.", dtypes="f", cost=20, ulp=1, domain=_POSITIVE)
-elementwise("log10", logarithm.log10, "Logarithm to base 10.", dtypes="f", cost=20, ulp=1.5, domain=_POSITIVE)
-elementwise("log1p", logarithm.log1p, "log(1 + x), accurate near 0.", dtypes="f", cost=25, ulp=2, domain=(-0.9, 100.0))
-elementwise("logaddexp", exponential.logaddexp, "log(exp(x) + exp(y)).", dtypes="f", cost=45, ulp=4)
-elementwise("sin", trigonometric.sin, "Sine of radians.", dtypes="f", cost=25, ulp=1)
-elementwise("cos", trigonometric.cos, "Cosine of radians.", dtypes="f", cost=25, ulp=1)
-elementwise("tan", trigonometric.tan, "Tangent of radians.", dtypes="f", cost=35, ulp=2)
+elementwise("exp", exponential.exp, "e to the x.", dtypes="f", cost=15, ulp=1, derivative=("out",))
+elementwise(
+    "exp2", exponential.exp2, "2 to the x.", dtypes="f", cost=15, ulp=1, derivative=("0.6931471805599453 * out",)
+)
+elementwise(
+    "expm1", exponential.expm1, "exp(x) - 1, accurate near 0.", dtypes="f", cost=25, ulp=2, derivative=("exp(x)",)
+)
+elementwise(
+    "log", logarithm.log, "Natural logarithm.", dtypes="f", cost=20, ulp=1, domain=_POSITIVE, derivative=("1 / x",)
+)
+elementwise(
+    "log2",
+    logarithm.log2,
+    "Logarithm to base 2.",
+    dtypes="f",
+    cost=20,
+    ulp=1,
+    domain=_POSITIVE,
+    derivative=("1.4426950408889634 / x",),
+)
+elementwise(
+    "log10",
+    logarithm.log10,
+    "Logarithm to base 10.",
+    dtypes="f",
+    cost=20,
+    ulp=1.5,
+    domain=_POSITIVE,
+    derivative=("0.4342944819032518 / x",),
+)
+elementwise(
+    "log1p",
+    logarithm.log1p,
+    "log(1 + x), accurate near 0.",
+    dtypes="f",
+    cost=25,
+    ulp=2,
+    domain=(-0.9, 100.0),
+    derivative=("1 / (1 + x)",),
+)
+elementwise(
+    "logaddexp",
+    exponential.logaddexp,
+    "log(exp(x) + exp(y)).",
+    dtypes="f",
+    cost=45,
+    ulp=4,
+    derivative=(
+        "sigmoid(where(logical_and(x == y, isinf(x)), 0, x - y))",
+        "sigmoid(where(logical_and(x == y, isinf(x)), 0, y - x))",
+    ),
+)
+elementwise("sin", trigonometric.sin, "Sine of radians.", dtypes="f", cost=25, ulp=1, derivative=("cos(x)",))
+elementwise("cos", trigonometric.cos, "Cosine of radians.", dtypes="f", cost=25, ulp=1, derivative=("-sin(x)",))
+elementwise("tan", trigonometric.tan, "Tangent of radians.", dtypes="f", cost=35, ulp=2, derivative=("1 + out * out",))
 elementwise(
     "arcsin",
     inverse_trigonometric.arcsin,
@@ -39,6 +83,7 @@ elementwise(
     cost=25,
     ulp=2,
     domain=_UNIT,
+    derivative=("1 / sqrt((1 - x) * (1 + x))",),
 )
 elementwise(
     "arccos",
@@ -49,6 +94,7 @@ elementwise(
     cost=25,
     ulp=2,
     domain=_UNIT,
+    derivative=("-1 / sqrt((1 - x) * (1 + x))",),
 )
 elementwise(
     "arctan",
@@ -58,6 +104,7 @@ elementwise(
     dtypes="f",
     cost=25,
     ulp=2,
+    derivative=("1 / (1 + x * x)",),
 )
 elementwise(
     "arctan2",
@@ -67,10 +114,19 @@ elementwise(
     dtypes="f",
     cost=35,
     ulp=2,
+    derivative=("y / hypot(x, y) / hypot(x, y)", "-x / hypot(x, y) / hypot(x, y)"),
 )
-elementwise("sinh", hyperbolic.sinh, "Hyperbolic sine.", dtypes="f", cost=30, ulp=2)
-elementwise("cosh", hyperbolic.cosh, "Hyperbolic cosine.", dtypes="f", cost=25, ulp=2)
-elementwise("tanh", hyperbolic.tanh, "Hyperbolic tangent.", dtypes="f", cost=25, ulp=2)
+elementwise("sinh", hyperbolic.sinh, "Hyperbolic sine.", dtypes="f", cost=30, ulp=2, derivative=("cosh(x)",))
+elementwise("cosh", hyperbolic.cosh, "Hyperbolic cosine.", dtypes="f", cost=25, ulp=2, derivative=("sinh(x)",))
+elementwise(
+    "tanh",
+    hyperbolic.tanh,
+    "Hyperbolic tangent.",
+    dtypes="f",
+    cost=25,
+    ulp=2,
+    derivative=("4 * exp(-2 * x * copysign(1, x)) / square(1 + exp(-2 * x * copysign(1, x)))",),
+)
 elementwise(
     "arcsinh",
     hyperbolic.arcsinh,
@@ -79,6 +135,7 @@ elementwise(
     dtypes="f",
     cost=40,
     ulp=2,
+    derivative=("1 / hypot(1, x)",),
 )
 elementwise(
     "arccosh",
@@ -89,6 +146,7 @@ elementwise(
     cost=40,
     ulp=2,
     domain=(1.0, 100.0),
+    derivative=("1 / (sqrt(x - 1) * sqrt(x + 1))",),
 )
 elementwise(
     "arctanh",
@@ -99,9 +157,18 @@ elementwise(
     cost=40,
     ulp=2,
     domain=(-0.999, 0.999),
+    derivative=("1 / ((1 - x) * (1 + x))",),
 )
-elementwise("cbrt", power.cbrt, "Cube root.", dtypes="f", cost=25, ulp=2)
-elementwise("hypot", power.hypot, "sqrt(x*x + y*y) without overflow.", dtypes="f", cost=15, ulp=2)
+elementwise("cbrt", power.cbrt, "Cube root.", dtypes="f", cost=25, ulp=2, derivative=("1 / (3 * square(out))",))
+elementwise(
+    "hypot",
+    power.hypot,
+    "sqrt(x*x + y*y) without overflow.",
+    dtypes="f",
+    cost=15,
+    ulp=2,
+    derivative=("where(out == 0, 0, x / out)", "where(out == 0, 0, y / out)"),
+)
 elementwise(
     "power",
     power.pow,
@@ -112,6 +179,7 @@ elementwise(
     cost=60,
     ulp=2,
     domain=(0.01, 20.0),
+    derivative=("scale(y, x ** (y - 1))", "where(x == 0, where(y < 0, log(x), 0), scale(out, log(x)))"),
 )
 elementwise(
     "erf",
@@ -122,6 +190,7 @@ elementwise(
     dtypes="f",
     cost=35,
     ulp=2,
+    derivative=("1.1283791670955126 * exp(-square(x))",),
 )
 elementwise(
     "erfc",
@@ -132,6 +201,7 @@ elementwise(
     dtypes="f",
     cost=50,
     ulp=4,
+    derivative=("-1.1283791670955126 * exp(-square(x))",),
 )
 elementwise(
     "gammaln",
@@ -143,6 +213,7 @@ elementwise(
     cost=80,
     ulp=8,
     domain=(0.1, 100.0),
+    derivative=("digamma(x)",),
 )
 elementwise(
     "sigmoid",
@@ -153,9 +224,18 @@ elementwise(
     dtypes="f",
     cost=20,
     ulp=3,
+    derivative=("out * sigmoid(-x)",),
 )
 elementwise(
-    "softplus", exponential.softplus, "log(1 + exp(x)).", spellings=(), resolve=np.sin, dtypes="f", cost=45, ulp=4
+    "softplus",
+    exponential.softplus,
+    "log(1 + exp(x)).",
+    spellings=(),
+    resolve=np.sin,
+    dtypes="f",
+    cost=45,
+    ulp=4,
+    derivative=("sigmoid(x)",),
 )
 elementwise(
     "gelu",
@@ -166,4 +246,5 @@ elementwise(
     dtypes="f",
     cost=40,
     ulp=4,
+    derivative=("0.5 * erfc(-0.7071067811865476 * x) + 0.3989422804014327 * scale(exp(-0.5 * square(x)), x)",),
 )

@@ -48,11 +48,21 @@ class Storage:
     mutated: bool = False
 
 
+@dataclass(frozen=True)
+class Past:
+    """What an input stood for before the break that made it one; `call`: the NumPy call whose result it is."""
+
+    nodes: tuple[Node, ...]
+    call: str = ""
+
+
 @dataclass
 class Trace:
     """One run of a function on tracers.
 
     interrupt: called where a value is needed now; runs the graph so far (see `tracejit.driver.segments`).
+    history: for derivatives that cross breaks: what each new leaf stood for, by position, kept while `variables` live.
+    variables: how many variables of derivatives were made.
     """
 
     interrupt: Callable[..., Any] | None = None
@@ -65,7 +75,9 @@ class Trace:
     equalities: dict[str, Dimension] = field(default_factory=dict)
     opaque: list[str] = field(default_factory=list)
     keep: list[Storage] = field(default_factory=list)
-    _storages: list[weakref.ref[Storage]] = field(default_factory=list)
+    history: dict[int, Past] = field(default_factory=dict)
+    variables: int = 0
+    _storages: list[Callable[[], Storage | None]] = field(default_factory=list)
     _captured: dict[int, int] = field(default_factory=dict)
 
     def guard(self, text: str) -> None:
@@ -77,6 +89,17 @@ class Trace:
         storage = Storage(len(self._storages), node, leaf)
         self._storages.append(weakref.ref(storage))
         return storage
+
+    @property
+    def storage_count(self) -> int:
+        return len(self._storages)
+
+    def end_storages(self, first: int) -> None:
+        """Forget those numbered from `first` on, but for arguments': a body has ended, and its values with it."""
+        for number in range(first, len(self._storages)):
+            storage = self._storages[number]()
+            if storage is not None and storage.leaf is None:
+                self._storages[number] = lambda: None
 
     def live_storages(self) -> list[Storage]:
         """The storages that the user's code can still reach, oldest first."""

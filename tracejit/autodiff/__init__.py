@@ -1,0 +1,1 @@
+"""Derivatives and batching: Graph -> Graph, by rules that stand in the op table."""

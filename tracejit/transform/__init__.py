@@ -1,0 +1,1 @@
+"""Transformations of functions: derivatives and batching, over plain NumPy code."""
