@@ -7,12 +7,36 @@ from typing import Any
 
 from tracejit.driver import Jitted, disable_jit, jit
 from tracejit.eager import NAMES, function
-from tracejit.transform.gradients import grad, value_and_grad, vjp
 from tracejit.runtime.threads import get_num_threads, set_num_threads
+from tracejit.transform.check_grads import check_grads
+from tracejit.transform.checkpoint import checkpoint, stop_gradient
+from tracejit.transform.custom import custom_jvp, custom_vjp
+from tracejit.transform.gradients import grad, jvp, linearize, value_and_grad, vjp
+from tracejit.transform.jacobians import hessian, jacobian
+from tracejit.transform.vmap import vmap
 
 __version__ = "0.1.0"
 
-__all__ = ["Jitted", "disable_jit", "get_num_threads", "grad", "jit", "set_num_threads", "value_and_grad", "vjp"]
+__all__ = [
+    "Jitted",
+    "check_grads",
+    "checkpoint",
+    "custom_jvp",
+    "custom_vjp",
+    "disable_jit",
+    "get_num_threads",
+    "grad",
+    "hessian",
+    "jacobian",
+    "jit",
+    "jvp",
+    "linearize",
+    "set_num_threads",
+    "stop_gradient",
+    "value_and_grad",
+    "vjp",
+    "vmap",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -47,7 +47,7 @@ def value_and_grad(
     _check_choice(unconnected)
 
     def traced(*args: Any, **options: Any) -> Any:
-        recorded = record(function, args, options, _within(positions, args, function), has_aux)
+        recorded = record(function, args, options, within(positions, args, function), has_aux)
         node = scalar_output(recorded, function)
         seed = current().builder.constant(np.ones((), node.dtype))
         leaves = pull_back(recorded, [seed], unconnected, mark=False)
@@ -56,7 +56,7 @@ def value_and_grad(
         return value, gradients[0] if isinstance(argnums, int) else gradients
 
     def eager(*args: Any, **options: Any) -> Any:
-        chosen = _within(positions, args, function)
+        chosen = within(positions, args, function)
         value, gradients = tape.value_and_gradients(function, args, options, chosen, has_aux, unconnected)
         return value, gradients[0] if isinstance(argnums, int) else gradients
 
@@ -211,7 +211,8 @@ def _positions(argnums: int | Sequence[int]) -> tuple[int, ...]:
     return (argnums,) if isinstance(argnums, int) else tuple(argnums)
 
 
-def _within(positions: Sequence[int], args: Sequence[Any], function: Any) -> list[int]:
+def within(positions: Sequence[int], args: Sequence[Any], function: Any) -> list[int]:
+    """The positions counted from the start; each must name a given argument."""
     for position in positions:
         if not -len(args) <= position < len(args):
             raise ValueError(
