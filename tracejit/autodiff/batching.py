@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 
 from tracejit.autodiff.batch_axis import Batched
-from tracejit.autodiff.batching_calls import BatchedCalls
+from tracejit.autodiff.batching_calls import BatchedCalls, NotBatchable
 from tracejit.autodiff.batching_control import BatchedControl
 from tracejit.ir.node import SEVERAL, ArrayType, Node, Shape, broadcast_indices
 from tracejit.ir.size import Dimension
@@ -25,10 +25,6 @@ from tracejit.trace.state import Trace
 
 _MASKED = frozenset({"gather", "scatter_add", "loop", "branch"})
 """Ops that must not act for an example that is not there: they could raise, or never end."""
-
-
-class NotBatchable(TypeError):
-    """Something has to be known that differs from example to example; the text says what, where, and the mend."""
 
 
 class Batching(BatchedCalls, BatchedControl):
@@ -178,9 +174,4 @@ class Batching(BatchedCalls, BatchedControl):
         return type(self)(self.trace, self.size, known, active)
 
 
-def batch(
-    trace: Trace, outputs: Sequence[Node], batched: Mapping[int, Node], size: Dimension, since: int = 0
-) -> list[Batched]:
-    """The outputs with the parameters in `batched` (by identity) replaced by nodes with a leading axis of `size`."""
-    known = {key: (node, True) for key, node in batched.items()}
-    return Batching(trace, size, known, since=since).results(outputs)
+__all__ = ["Batching", "NotBatchable"]

@@ -13,12 +13,17 @@ from tracejit.autodiff.batch_axis import BatchAxis
 from tracejit.ir.node import Node
 from tracejit.ir.size import Dimension
 from tracejit.trace.opaque import Call, Expression, Slot
+from tracejit.trace.pytree import Tree, flatten, rebuild
 
 _ELEMENTWISE = frozenset({np.real, np.imag})
 """Functions, besides ufuncs, that treat every element alike."""
 
 _ALONG_AXIS = frozenset({np.sort, np.argsort, np.cumsum, np.cumprod, np.argmax, np.argmin})
 """Functions of an array and an axis, which can as well be a later one."""
+
+
+class NotBatchable(TypeError):
+    """Something has to be known that differs from example to example; the text says what, where, and the mend."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +33,59 @@ class Each:
     array: Any
 
 
+def with_each(call: Call, mapping: Callable[..., Any], flags: Sequence[bool], *given: Any) -> Call:
+    """The call `mapping(function, *given, args, options)`, operands marked in `flags` given as `Each`."""
+
+    def marked(item: Any) -> Any:
+        if isinstance(item, Slot):
+            return Call(Each, (item,), {}, "each") if flags[item.position] else item
+        if isinstance(item, Call):
+            return Call(item.function, tuple(map(marked, item.args)), item.options, item.name)
+        return type(item)(map(marked, item)) if type(item) in (tuple, list) else item
+
+    options = tuple((key, marked(value)) for key, value in call.options.items())
+    return Call(mapping, (call.function, *given, marked(call.args), options), {}, f"mapped {call.name}")
+
+
 def mapped(function: Callable[..., Any], shape: tuple[int, ...], dtype: Any, args: Any, options: Any) -> Any:
     """The results of a function, stacked, for arguments with `Each` in places; `shape` is that of the result."""
     stacked = np.empty(shape, dtype)
     for place in range(shape[0]):
         stacked[place] = function(*_picked(args, place), **{key: _picked(value, place) for key, value in options})
     return stacked
+
+
+def call_each(function: Callable[..., Any], args: Any, options: Any) -> Any:
+    """Likewise for a function of any result: a pytree of stacked arrays, the rest as the first example has it."""
+    rows: list[list[Any]] = []
+    trees: list[Tree] = []
+    for place in range(_length((args, options))):
+        rows.append([])
+        result = function(*_picked(args, place), **{key: _picked(value, place) for key, value in options})
+        trees.append(flatten(result, rows[-1]))
+    if not rows or any(tree != trees[0] for tree in trees):
+        raise NotBatchable(f"{function.__name__}, inside vmap, gives results that cannot be stacked")
+    return rebuild(trees[0], [_stacked(function, values) for values in zip(*rows, strict=True)])
+
+
+def _stacked(function: Callable[..., Any], values: Sequence[Any]) -> Any:
+    if not isinstance(values[0], (np.ndarray, np.generic, int, float, complex)):
+        return values[0]
+    shapes = list(dict.fromkeys(map(np.shape, values)))
+    if len(shapes) > 1:
+        raise NotBatchable(
+            f"{function.__name__}, inside vmap, gives results of different shapes for different examples "
+            f"({', '.join(map(str, shapes[:3]))}), which cannot be stacked"
+        )
+    return np.stack(values)
+
+
+def _length(item: Any) -> int:
+    """The number of examples, which some `Each` tells."""
+    if isinstance(item, Each):
+        return len(item.array)
+    items = (item.start, item.stop, item.step) if isinstance(item, slice) else item
+    return max(map(_length, items), default=0) if isinstance(items, (tuple, list)) else 0
 
 
 def _picked(item: Any, place: int) -> Any:
@@ -77,18 +129,8 @@ class BatchedCalls(BatchAxis):
 
     def _one_by_one(self, node: Node, call: Call, flags: Sequence[bool]) -> Call:
         """The function called for each example in turn."""
-
-        def marked(item: Any) -> Any:
-            if isinstance(item, Slot):
-                return Call(Each, (item,), {}, "each") if flags[item.position] else item
-            if isinstance(item, Call):
-                return Call(item.function, tuple(map(marked, item.args)), item.options, item.name)
-            return type(item)(map(marked, item)) if type(item) in (tuple, list) else item
-
-        options = tuple((key, marked(value)) for key, value in call.options.items())
         shape = tuple(map(_host_number, (self.size, *node.shape)))
-        args = (call.function, shape, node.dtype, marked(call.args), options)
-        return Call(mapped, args, {}, f"mapped {call.name}")
+        return with_each(call, mapped, flags, shape, node.dtype)
 
 
 def _host_number(dimension: Dimension) -> Any:

@@ -13,7 +13,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tracejit.ir import size as sizes
-from tracejit.ir.node import ArrayType, Builder, Index, Indices, Node, Shape, broadcast_indices
+from tracejit.ir.graph import literal
+from tracejit.ir.node import ArrayType, Builder, Index, Indices, Node, Shape, broadcast_indices, respaced_indices
 from tracejit.ops.table import OPS
 from tracejit.trace.opaque import Call, Slot
 from tracejit.trace.state import Trace
@@ -168,7 +169,7 @@ class Rules:
             partial = self.builder.cast(partial, cotangent.dtype)
         if not self.is_marked(cotangent):
             return self.apply("multiply", cotangent, partial)
-        return self.mark(self.apply("scale", cotangent, partial))
+        return self.mark(self.apply("multiply" if _is_finite_constant(partial) else "scale", cotangent, partial))
 
     def cast(self, node: Node, dtype: Any) -> Node:
         return self._inherit(self.builder.cast(node, np.dtype(dtype), self.line), node)
@@ -181,6 +182,9 @@ class Rules:
     def reshape(self, node: Node, shape: Shape) -> Node:
         if node.shape == shape:
             return node
+        indices = respaced_indices(node.shape, shape)
+        if indices is not None:
+            return self.view(node, indices, shape)
         type = ArrayType(node.dtype, shape)
         return self._inherit(self.builder.node("reshape", (node,), {}, type, self.line), node)
 
@@ -284,16 +288,21 @@ class Rules:
         """The cotangent of a view's source from the view's."""
         source, indices = node.inputs[0], node["indices"]
         used = {index.axis for index in indices if index.axis is not None}
-        repeated = [axis for axis in range(len(node.shape)) if axis not in used]
+        repeated = [axis for axis, dimension in enumerate(node.shape) if axis not in used and dimension != 1]
         kept = [axis for axis in range(len(node.shape)) if axis in used]
         summed = self._inherit(self.sum(cotangent, repeated), cotangent)
+        summed = self.reshape(summed, tuple(node.shape[axis] for axis in kept))
         places = {axis: position for position, axis in enumerate(kept)}
         moved = tuple(
             Index(places[index.axis], index.step, index.start) if index.axis is not None else index
             for index in indices
         )
-        whole = self._inverse(moved, summed.shape, source.shape)
+        whole = self._inverse(moved, self._canonical(summed.shape), self._canonical(source.shape))
         return self.view(summed, whole, source.shape) if whole is not None else Patch(summed, moved)
+
+    def _canonical(self, shape: Shape) -> Shape:
+        """The shape with the equalities that the trace knows applied."""
+        return tuple(self.trace.canonical(dimension) for dimension in shape)
 
     @staticmethod
     def _inverse(indices: Indices, shape: Shape, source: Shape) -> Indices | None:
@@ -314,6 +323,12 @@ class Rules:
         """The node without an axis of length one."""
         shape = tuple(d for position, d in enumerate(node.shape) if position != axis)
         return self.reshape(node, shape)
+
+
+def _is_finite_constant(node: Node) -> bool:
+    while node.op == "view":
+        node = node.inputs[0]
+    return node.op == "constant" and bool(np.all(np.isfinite(literal(node))))
 
 
 class Patch:

@@ -182,6 +182,16 @@ def broadcast_indices(shape: Shape, target: Shape) -> Indices:
     return tuple(Index(None) if dimension == 1 else Index(axis + shift) for axis, dimension in enumerate(shape))
 
 
+def respaced_indices(shape: Shape, target: Shape) -> Indices | None:
+    """The view that a reshape is which only inserts and drops axes of length one; None for any other."""
+    wanted = [axis for axis, dimension in enumerate(target) if dimension != 1]
+    held = [dimension for dimension in shape if dimension != 1]
+    if held != [target[axis] for axis in wanted]:
+        return None
+    places = iter(wanted)
+    return tuple(Index(None) if dimension == 1 else Index(next(places)) for dimension in shape)
+
+
 def compose(inner: Indices, outer: Indices) -> Indices:
     """The indices of `source[inner][outer]` into `source`."""
     composed = []

@@ -10,7 +10,7 @@ v2: f64[n - 2] = v1[1 + i]              ->
 from __future__ import annotations
 
 from tracejit.ir.graph import Graph
-from tracejit.ir.node import Builder, Node, compose, is_identity
+from tracejit.ir.node import Builder, Node, compose, is_identity, respaced_indices
 
 
 def fold_views(graph: Graph) -> Graph:
@@ -22,7 +22,10 @@ def _rule(builder: Builder, node: Node, inputs: tuple[Node, ...]) -> Node:
         return _view(builder, node, inputs[0])
     if node.op == "reshape":
         source = inputs[0].inputs[0] if inputs[0].op == "reshape" else inputs[0]
-        return source if source.shape == node.shape else builder.rebuilt(node, (source,))
+        indices = respaced_indices(source.shape, node.shape)
+        if indices is None:
+            return builder.rebuilt(node, (source,))
+        return builder.view(source, indices, node.shape, node.line)
     if node.op == "update":
         return _update(builder, node, *inputs)
     return builder.rebuilt(node, inputs)
