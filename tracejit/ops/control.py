@@ -43,10 +43,46 @@ def _custom_batch(rules: Any, node: Any, inputs: Sequence[Any], batched: Sequenc
 
 register(Op("parameter", "source", doc="An input of a body, by scope and position."))
 register(Op("part", "control", doc="One result of a node that has several."))
+
+
+def _loop_jvp(rules: Any, node: Any, tangents: Sequence[Any]) -> Sequence[Any]:
+    return rules.loop_jvp(node, tangents)  # type: ignore[no-any-return]
+
+
+def _loop_vjp(rules: Any, node: Any, cotangents: dict[int, Any]) -> Sequence[Any]:
+    return rules.loop_vjp(node, cotangents)  # type: ignore[no-any-return]
+
+
+def _branch_jvp(rules: Any, node: Any, tangents: Sequence[Any]) -> Sequence[Any]:
+    return rules.branch_jvp(node, tangents)  # type: ignore[no-any-return]
+
+
+def _branch_vjp(rules: Any, node: Any, cotangents: dict[int, Any]) -> Sequence[Any]:
+    return rules.branch_vjp(node, cotangents)  # type: ignore[no-any-return]
+
+
 register(
-    Op("loop", "control", batch=_loop_batch, doc="A body done again and again: a count known beforehand, or while a condition holds.")
+    Op(
+        "loop",
+        "control",
+        jvp=_loop_jvp,
+        vjp=_loop_vjp,
+        batch=_loop_batch,
+        doc="A body done again and again: a count known beforehand, or while a condition holds.",
+    )
 )
-register(Op("branch", "control", batch=_branch_batch, doc="One of several bodies, the one that a selector names."))
+register(
+    Op(
+        "branch",
+        "control",
+        jvp=_branch_jvp,
+        vjp=_branch_vjp,
+        batch=_branch_batch,
+        doc="One of several bodies, the one that a selector names.",
+    )
+)
+
+
 def _custom_jvp(rules: Any, node: Any, tangents: Sequence[Any]) -> Sequence[Any]:
     return node["rule"].jvp(rules, node, tangents)  # type: ignore[no-any-return]
 
