@@ -197,6 +197,45 @@ FITS.update(
     CBRT=lambda: Fit(mpmath.cbrt, mpf("0.707"), mpf("1.4143"), 4),
 )
 
+_PSI_ROOT = "1.461632144968362341262659542325721328468196204"
+
+
+def _digamma_root(w: Any) -> Any:
+    """digamma(z)*z*(z + 1)/(z - root) for z = w + 2 from 1 to 3."""
+    root = mpf(_PSI_ROOT)
+    z = w + 2 if abs(w + 2 - root) > mpf(10) ** -22 else root + mpf(10) ** -22
+    return mpmath.digamma(z) * z * (z + 1) / (z - root)
+
+
+def _trigamma_near(w: Any) -> Any:
+    """trigamma(z)*z**2 for z = w + 2 from 1 to 3."""
+    z = w + 2
+    return mpmath.polygamma(1, z) * z**2
+
+
+def _from_half(function: Function, degree: int) -> Fit:
+    """function(v) in s = 1/v**2 for v from 5/2: s counts in the result."""
+    return Fit(
+        lambda s: function(1 / mpmath.sqrt(max(s, mpf(10) ** -20))), 0, mpf(4) / 25, degree, lambda s: s + mpf(10) ** -4
+    )
+
+
+def _poles(function: Function, degree: int) -> Fit:
+    """function(r) in r*r, the poles at 0 taken away."""
+    return Fit(lambda z: function(mpmath.sqrt(max(z, mpf(10) ** -30))), 0, mpf("0.25"), degree)
+
+
+FITS.update(
+    DIGAMMA_ROOT=lambda: Fit(_digamma_root, -1, 1, 19),
+    DIGAMMA_TAIL=lambda: _from_half(lambda v: (mpmath.exp(mpmath.digamma(v + mpf("0.5"))) - v) * v, 12),
+    COTANGENT=lambda: _poles(lambda r: (1 / r - mpmath.pi * mpmath.cot(mpmath.pi * r)) / r * (1 - r * r), 9),
+    TRIGAMMA_NEAR=lambda: Fit(_trigamma_near, -1, 1, 23),
+    TRIGAMMA_TAIL=lambda: _from_half(lambda v: (mpmath.polygamma(1, v + mpf("0.5")) * v - 1) * v * v, 14),
+    COSECANT=lambda: _poles(
+        lambda r: ((mpmath.pi / mpmath.sin(mpmath.pi * r)) ** 2 - 1 / (r * r)) * (1 - r * r) ** 2, 10
+    ),
+)
+
 
 def main() -> None:
     mp.dps = 80

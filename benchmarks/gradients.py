@@ -100,7 +100,7 @@ def recurrence(scan: Callable[..., Any], np: Any) -> Callable[[Any], Any]:
     """60 scalars, each driven by its neighbours, 614 steps: a scalar function of their 60 beginnings."""
 
     def body(carry: Any, _: Any) -> Any:
-        new = [0.5 * carry[i] + 0.3 * np.sin(carry[i - 1]) + 0.1 * carry[i - 2] * carry[i - 3] for i in range(CARRIES)]
+        new = [carry[i] + 0.01 * (np.sin(carry[i - 1]) - carry[i - 2] * carry[i - 3]) for i in range(CARRIES)]
         return new, new[0]
 
     def run(initial: Any) -> Any:

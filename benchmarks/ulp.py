@@ -63,6 +63,13 @@ def near_one(random: Any, n: int, dtype: Any) -> tuple[Any, ...]:
     return (1 + 2.0 ** random.uniform(-30, -2, n) * random.choice([-1.0, 1.0], n),)
 
 
+def near_digamma_root(random: Any, n: int, dtype: Any) -> tuple[Any, ...]:
+    """Floats next to where digamma is 0, and that float itself."""
+    offsets = 2.0 ** random.uniform(-50, -2, n) * random.choice([-1.0, 1.0], n)
+    offsets[0] = 0
+    return (1.4616321449683622 + offsets,)
+
+
 def near_quadrants(random: Any, n: int, dtype: Any) -> tuple[Any, ...]:
     """Floats next to multiples of pi/2, where a poor reduction shows; and the worst float64 and float32 of all."""
     multiples = np.rint(2.0 ** random.uniform(0, 100, n)) * (np.pi / 2)
@@ -191,6 +198,20 @@ CASES: dict[str, Case] = {
     "gelu": Case(error_function.gelu, _gelu, (_UNIT, _WIDE, uniform(-37, 0), magnitudes(-70, 0)), _WIDE, (4.0, 1.0)),
     # the C library's
     "gammaln": Case(gamma.gammaln, mpmath.loggamma, (uniform(0.1, 100),), uniform(0.1, 100), (8.0, 8.0)),
+    "digamma": Case(
+        gamma.digamma,
+        mpmath.digamma,
+        (uniform(0, 1), uniform(1, 4), near_digamma_root, uniform(0.1, 100), positive),
+        uniform(0.1, 10),
+        (4.0, 1.0),
+    ),
+    "trigamma": Case(
+        gamma.trigamma,
+        lambda x: mpmath.polygamma(1, x),
+        (uniform(0, 1), uniform(1, 4), uniform(0.1, 100), uniform(-9, 0)),
+        uniform(0.1, 10),
+        (4.0, 1.0),
+    ),
 }
 
 

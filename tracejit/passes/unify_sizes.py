@@ -6,9 +6,10 @@ v0: f64[n0] = x0 + x1[i]         (guard n0 == n1)      ->      every n1 reads n0
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from tracejit.ir.graph import Graph
+from tracejit.ir.graph import Graph, with_bodies
 from tracejit.ir.node import ArrayType, Builder, Index, Node
 from tracejit.ir.size import Dimension
 
@@ -31,12 +32,18 @@ def unify_sizes(graph: Graph, canonical: Callable[[Dimension], Dimension]) -> Gr
         found = dict(node.params)
         if "indices" in found:
             found["indices"] = tuple(Index(i.axis, i.step, one(i.start)) for i in found["indices"])
+        if found.get("length") is not None:
+            found["length"] = one(found["length"])
         return found
 
-    builder = Builder()
-    done: dict[int, Node] = {}
-    for node in (*graph.inputs, *graph.nodes):
-        if id(node) not in done:
-            inputs = tuple(done[id(source)] for source in node.inputs)
-            done[id(node)] = builder.node(node.op, inputs, params(node), typed(node.type), node.line)
-    return Graph(tuple(done[id(n)] for n in graph.inputs), tuple(done[id(n)] for n in graph.outputs))
+    def unified(graph: Graph) -> Graph:
+        builder = Builder()
+        done: dict[int, Node] = {}
+        for node in (*graph.inputs, *graph.nodes):
+            if id(node) not in done:
+                inputs = tuple(done[id(source)] for source in node.inputs)
+                renamed = replace(node, inputs=inputs, params=tuple(params(node).items()), type=typed(node.type))
+                done[id(node)] = with_bodies(builder, renamed, inputs, unified)
+        return Graph(tuple(done[id(n)] for n in graph.inputs), tuple(done[id(n)] for n in graph.outputs))
+
+    return unified(graph)

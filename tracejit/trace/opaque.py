@@ -5,12 +5,13 @@ beforehand, else by interrupting the trace.  Also `bool(t)` and its like, which 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from tracejit.ir.node import ArrayType, Node, Shape
+from tracejit.ops.table import OPS
 from tracejit.trace.number import HostNumber
 from tracejit.trace.protocol import HANDLERS
 from tracejit.trace.record import as_tracer
@@ -27,9 +28,10 @@ class Slot:
 
 @dataclass(frozen=True)
 class Expression:
-    """In a call's argument template: a host number, computed anew at each call."""
+    """In a call's argument template: a host number, computed anew at each call; `number`: as it is in this trace."""
 
     text: str
+    number: HostNumber | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +60,24 @@ class Call:
         shown = [show(item) for item in self.args] + [f"{key}={show(item)}" for key, item in self.options.items()]
         return f"{self.name}({', '.join(shown)})"
 
+    def filled(self, operand: Callable[[int], Any]) -> tuple[Any, Any]:
+        """The arguments as the tracing function gave them; `operand` gives what stands in a slot."""
+
+        def fill(item: Any) -> Any:
+            if isinstance(item, Slot):
+                return operand(item.position)
+            if isinstance(item, Expression):
+                return item.number
+            if isinstance(item, Call):
+                return item.function(*map(fill, item.args))
+            return type(item)(map(fill, item)) if type(item) in (tuple, list) else item
+
+        return tuple(map(fill, self.args)), {key: fill(value) for key, value in self.options.items()}
+
+
+_ENTRIES: dict[Any, str] = {op.reference: op.name for op in OPS.values() if op.kind == "call" and op.reference}
+"""Function -> the op whose entry has its rules."""
+
 
 def template(value: Any, operands: list[Tracer]) -> Any:
     """The argument structure with tracers replaced by slots (appended to `operands`)."""
@@ -65,7 +85,7 @@ def template(value: Any, operands: list[Tracer]) -> Any:
         operands.append(value)
         return Slot(len(operands) - 1)
     if isinstance(value, HostNumber):
-        return Expression(value.text)
+        return Expression(value.text, value)
     if isinstance(value, np.ndarray):
         return template(as_tracer(current(), value), operands) if value.dtype != object else value
     if type(value) in (tuple, list):
@@ -84,6 +104,8 @@ def spelling(function: Any) -> str:
     """The dotted name of a NumPy function, as a user writes it."""
     module = (getattr(function, "__module__", None) or "numpy").replace("numpy._core.", "numpy.")
     name = getattr(function, "__qualname__", None) or getattr(function, "__name__", repr(function))
+    if module.startswith("tracejit."):
+        return str(name)
     return f"{module.split('._')[0]}.{name}".replace("builtins.", "").replace("numpy.", "np.")
 
 
@@ -96,7 +118,8 @@ def call_node(
     call = Call(function, template(tuple(args), operands), template(dict(options), operands), spelling(function))
     nodes: tuple[Node, ...] = tuple(tracer.node for tracer in operands)
     trace.opaque.append(f"{call.name} at {user_line()}")
-    node = trace.builder.node("call", nodes, {"call": call}, ArrayType(np.dtype(dtype), shape), user_line())
+    type = ArrayType(np.dtype(dtype), shape)
+    node = trace.builder.node(_ENTRIES.get(function, "call"), nodes, {"call": call}, type, user_line())
     return fresh(trace, node, scalar)
 
 

@@ -40,12 +40,16 @@ class Leaf:
 
 @dataclass(eq=False)
 class Storage:
-    """Memory that tracers view: its current value, and the leaf that owns it if it is an argument's."""
+    """Memory that tracers view: its current value, and the leaf that owns it if it is an argument's.
+
+    apart: it holds a value of one example that stands for a batch, which no segment computes.
+    """
 
     number: int
     node: Node
     leaf: int | None = None
     mutated: bool = False
+    apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,8 @@ class Trace:
 
     def live_storages(self) -> list[Storage]:
         """The storages that the user's code can still reach, oldest first."""
-        return [storage for reference in self._storages if (storage := reference()) is not None]
+        found = [storage for reference in self._storages if (storage := reference()) is not None]
+        return [storage for storage in found if not storage.apart]
 
     def add_leaf(self, kind: str, value: Any, captured: bool = False) -> Leaf:
         leaf = Leaf(len(self.leaves), kind, value, captured)
