@@ -29,6 +29,12 @@ class Variable:
     node: Node
     scalar: bool
 
+    def tracer(self, trace: Trace) -> Tracer:
+        """What the function sees of it."""
+        tracer = fresh(trace, self.node, self.scalar)
+        tracer.weak = self.node.type.weak
+        return tracer
+
 
 @dataclass(frozen=True)
 class Recorded:
@@ -68,7 +74,7 @@ def record(
     tree = flatten(tuple(args[position] for position in positions), leaves)
     variables = tuple(variable(trace, leaf, function) for leaf in leaves)
     # The function has memory of its own for them: what it writes there stays there.
-    chosen = rebuild(tree, [fresh(trace, v.node, v.scalar) for v in variables])
+    chosen = rebuild(tree, [v.tracer(trace) for v in variables])
     given = list(args)
     for position, value in zip(positions, chosen, strict=True):
         given[position] = value

@@ -198,7 +198,7 @@ class _Plan:
 
     def _loop(self, builder: Builder, done: dict[int, Node]) -> list[Node]:
         """The loop node's parts."""
-        inside = [n for n in self.constants if n.kind == "source" and not n.shape]
+        inside = [n for n in self.constants if n.op in ("constant", "scalar") and not n.shape]
         outer = [n for n in self.constants if n not in inside]
         row = self.rows[0]
         carry_types = [row[source].type for source, _ in self.carries]
