@@ -174,4 +174,12 @@ class Batching(BatchedCalls, BatchedControl):
         return type(self)(self.trace, self.size, known, active)
 
 
-__all__ = ["Batching", "NotBatchable"]
+def batch(
+    trace: Trace, outputs: Sequence[Node], batched: Mapping[int, Node], size: Dimension, since: int = 0
+) -> list[Batched]:
+    """The outputs with the parameters in `batched` (by identity) replaced by nodes with a leading axis of `size`."""
+    known = {key: (node, True) for key, node in batched.items()}
+    return Batching(trace, size, known, since=since).results(outputs)
+
+
+__all__ = ["Batching", "NotBatchable", "batch"]

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tracejit.autodiff.batch_axis import BatchAxis, Batched
-from tracejit.autodiff.context import Rules
+from tracejit.autodiff.batched_rules import BatchedCustom
 from tracejit.ir.graph import Graph
-from tracejit.ir.node import SEVERAL, ArrayType, Node
+from tracejit.ir.node import Node
 from tracejit.trace.control import branch_parts, loop_parts
 
 
@@ -46,8 +45,9 @@ class BatchedControl(BatchAxis):
             node["reverse"],
             node.line,
         )
-        stacked = [(self.moved(y, 1, 0) if wide else y, wide) for y, wide in zip(parts, results, strict=True)]
-        return [*zip(parts, carried, strict=False), *stacked[len(carries) :]]
+        count = len(carries)
+        stacked = [self.moved(y, 1, 0) if wide else y for y, wide in zip(parts[count:], results[count:], strict=True)]
+        return list(zip([*parts[:count], *stacked], results, strict=True))
 
     def batched_branch(self, node: Node, inputs: Sequence[Node], flags: Sequence[bool]) -> list[Batched]:
         """One branch for the whole batch, or each example's own choice among the results of all."""
@@ -84,7 +84,7 @@ class BatchedControl(BatchAxis):
     def batched_custom(self, node: Node, inputs: Sequence[Node], flags: Sequence[bool]) -> list[Batched]:
         """Values with a derivative rule, which is the rule of one example along the batch axis."""
         wide = [self.widened(source, flag) for source, flag in zip(inputs, flags, strict=True)]
-        params = {**dict(node.params), "rule": BatchedRule(self, node)}
+        params = {**dict(node.params), "rule": BatchedCustom(self, node)}
         custom = self.builder.node("custom", tuple(wide), params, node.type, node.line)
         return [(self.builder.part(custom, k, source.type), True) for k, source in enumerate(wide[: node["count"]])]
 
@@ -180,46 +180,3 @@ class _Loop:
         assert test is not None
         goes = self.axis.reduce("any", test[0], (0,)) if test[1] else test[0]
         return body, Graph(fresh, (goes,)), wide
-
-
-@dataclass(frozen=True, eq=False)
-class BatchedRule:
-    """A custom derivative rule along a batch axis: the rule of one example, on parameters, is batched when it is asked.
-
-    one: the node of one example, whose inputs stand for those of the batched node.
-    """
-
-    axis: BatchedControl
-    one: Node
-
-    def jvp(self, rules: Rules, node: Node, tangents: Sequence[Node | None]) -> list[Node | None]:
-        """The tangents of the results."""
-        given, known = self._parameters(rules, tangents, self.one.inputs)
-        return self._batched(rules, node, self.one["rule"].jvp(rules, self.one, given), known)
-
-    def vjp(self, rules: Rules, node: Node, cotangents: dict[int, Node]) -> list[Node | None]:
-        """The cotangents of the inputs."""
-        values = [self.one.inputs[index] for index in cotangents]
-        given, known = self._parameters(rules, list(cotangents.values()), values)
-        pulled = self.one["rule"].vjp(rules, self.one, dict(zip(cotangents, given, strict=True)))
-        return self._batched(rules, node, pulled, known)
-
-    @staticmethod
-    def _parameters(
-        rules: Rules, batched: Sequence[Node | None], likes: Sequence[Node]
-    ) -> tuple[list[Any], dict[int, Batched]]:
-        """One example's share of each node, as parameters, and what these stand for."""
-        types = [ArrayType(like.dtype, like.shape) for like in likes]
-        parameters = rules.builder.parameters(types)
-        known = {id(p): (node, True) for p, node in zip(parameters, batched, strict=True) if node is not None}
-        return [None if node is None else p for p, node in zip(parameters, batched, strict=True)], known
-
-    def _batched(
-        self, rules: Rules, node: Node, results: Sequence[Node | None], known: dict[int, Batched]
-    ) -> list[Node | None]:
-        stands = {id(old): (new, True) for old, new in zip(self.one.inputs, node.inputs, strict=True)}
-        # Loops and branches are batched once more, for their parts' sake; they come out as the same nodes.
-        done = {key: found for key, found in self.axis.done.items() if found[0].type != SEVERAL}
-        inner = self.axis.inner({**done, **stands, **known}, self.axis.active)
-        found = iter(inner.results([result for result in results if result is not None]))
-        return [None if result is None else inner.widened(*next(found)) for result in results]

@@ -15,9 +15,12 @@ import numpy as np
 from tracejit.ir import size as sizes
 from tracejit.ir.graph import literal
 from tracejit.ir.node import ArrayType, Builder, Index, Indices, Node, Shape, broadcast_indices, respaced_indices
+from tracejit.ops.library import NoRule
 from tracejit.ops.table import OPS
 from tracejit.trace.opaque import Call, Slot
+from tracejit.trace.record import as_tracer
 from tracejit.trace.state import Trace
+from tracejit.trace.tracer import fresh
 
 Operand: TypeAlias = Node | int | float
 
@@ -53,6 +56,15 @@ def literal_text(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
+
+
+@cache
+def choice_texts(text: str) -> tuple[str, str, str] | None:
+    """The test and the two sides of a derivative text that is a choice."""
+    match parsed(text):
+        case ast.Call(func=ast.Name(id="where"), args=[test, yes, no]):
+            return ast.unparse(test), ast.unparse(yes), ast.unparse(no)
+    return None
 
 
 class Rules:
@@ -279,10 +291,31 @@ class Rules:
         rank = len(node.shape)
         return self.transposed(node, (*range(rank - 2), rank - 1, rank - 2))
 
-    def call(self, function: Callable[..., Any], operands: Sequence[Node], type: ArrayType, name: str) -> Node:
-        """A NumPy function between kernels."""
-        held = Call(function, tuple(Slot(position) for position in range(len(operands))), {}, name)
-        return self.builder.node("call", tuple(operands), {"call": held}, type, self.line)
+    def traced(self, function: Callable[..., Any], *given: Node, by: Node, like: Node) -> Node:
+        """What a NumPy function makes of nodes, and of the arguments of the call node `by`; of the type of `like`."""
+        trace, args = self.trace, by["call"].filled(lambda position: fresh(self.trace, by.inputs[position]))
+        interrupt, trace.interrupt = trace.interrupt, None
+        try:
+            result = function(*(fresh(trace, node) for node in given), *args[0], **args[1])
+        except NoRule as reason:
+            raise NotDifferentiable(f"{by['call'].name} has no derivative here (at {by.line}): {reason}") from None
+        finally:
+            trace.interrupt = interrupt
+        node = self.builder.cast(as_tracer(trace, result).node, like.dtype, self.line)
+        return self._inherit(self.shaped(node, like.shape), *given[:1])
+
+    def shaped(self, node: Node, shape: Shape) -> Node:
+        """The node under a shape that says the same in other words."""
+        same = len(node.shape) == len(shape) and all(map(self.trace.equal, node.shape, shape))
+        if not same:
+            raise ValueError(f"a derivative rule gave the shape {node.shape} for {shape} (at {self.line})")
+        return self.reshape(node, shape)
+
+    def stand_in(self, function: Callable[..., Any], node: Node) -> tuple[Node, list[Node]]:
+        """What else has a call node's value, of variables of its own in the place of the node's inputs."""
+        taps = [self.builder.node("tap", (source,), {}, source.type) for source in node.inputs]
+        self.trace.variables += 1
+        return self.traced(function, by=self.builder.rebuilt(node, tuple(taps)), like=node), taps
 
     def unview(self, cotangent: Node, node: Node) -> Node | Patch:
         """The cotangent of a view's source from the view's."""

@@ -164,17 +164,16 @@ def loop_vjp(rules: Rules, node: Node, given: dict[int, Node]) -> Sequence[Node 
 
 
 def _saved_carries(rules: Rules, loop: Loop) -> list[Node]:
-    """What each iteration begins with: the loop again, with its carries among the ys."""
+    """What each iteration begins with: the loop again, with its carries among the ys (`merge_loops` makes them one)."""
     node = loop.node
     constants, carries, xs = loop.parameters
-    next_carries, _ = loop.results
     parameters = (loop.body.inputs[0], *constants, *carries, *xs)
-    body, extra = close_body(rules.trace, parameters, (*next_carries, *carries), at=1)
+    body, extra = close_body(rules.trace, parameters, (*loop.body.outputs, *carries), at=1)
     held, initial, scanned = loop.split(node.inputs)
     parts = loop_parts(
         rules.trace, body, None, node["length"], [*extra, *held], initial, scanned, node["reverse"], node.line
     )
-    return parts[len(carries) :]
+    return parts[len(loop.body.outputs) :]
 
 
 def branch_jvp(rules: Rules, node: Node, given: Sequence[Node | None]) -> Sequence[Node | None]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tracejit.autodiff.context import NotDifferentiable, Patch, Rules, literal_text
+from tracejit.autodiff.context import NotDifferentiable, Patch, Rules, choice_texts, literal_text
 from tracejit.autodiff.dependence import dependents, sources_of
 from tracejit.ir.node import SEVERAL, Node
 from tracejit.ops.table import OPS, Op
@@ -107,5 +107,13 @@ def product(rules: Rules, cotangent: Node, text: str, node: Node) -> Node | None
         return rules.negative(cotangent)
     if number is not None:
         return rules.multiply(cotangent, number)
-    names = dict(zip("xy", node.inputs, strict=False))
-    return rules.scale(cotangent, rules.expression(text, {**names, "out": node}))
+    names = {**dict(zip("xy", node.inputs, strict=False)), "out": node}
+    choice = choice_texts(text)
+    if choice is None:
+        return rules.scale(cotangent, rules.expression(text, names))
+    # The choice is of products, not of factors: what one side leaves out is zero, were the cotangent infinite.
+    test, yes, no = choice
+    chosen, other = product(rules, cotangent, yes, node), product(rules, cotangent, no, node)
+    if chosen is None and other is None:
+        return None
+    return rules.choose(rules.expression(test, names), chosen or 0, other or 0, cotangent)

@@ -13,9 +13,7 @@ _cond = Structured("cond", lambda f, o: recorded.cond(o[0], *f, *o[1]), lambda f
 _switch = Structured("switch", lambda f, o: recorded.switch(o[0], f, *o[1]), lambda f, o: plain.switch(o[0], f, *o[1]))
 
 
-def cond(
-    predicate: Any, true_function: Callable[..., Any], false_function: Callable[..., Any], *operands: Any
-) -> Any:
+def cond(predicate: Any, true_function: Callable[..., Any], false_function: Callable[..., Any], *operands: Any) -> Any:
     """`true_function(*operands)` where the predicate holds, else `false_function(*operands)`.
 
     Only the one that is taken is computed, and work done before for its sake alone is skipped with it.

@@ -17,12 +17,10 @@ _fori = Structured(
 )
 _scan = Structured(
     "scan",
-    lambda f, o, reverse: recorded.scan(f[0], *o, reverse=reverse),
-    lambda f, o, reverse: plain.scan(f[0], *o, reverse=reverse),
+    lambda f, o, reverse: recorded.scan(f[0], o[0], o[1], o[2], reverse),
+    lambda f, o, reverse: plain.scan(f[0], o[0], o[1], o[2], reverse),
 )
-_map = Structured(
-    "map", lambda f, o: recorded.map_leading(f[0], o[0]), lambda f, o: plain.map_leading(f[0], o[0])
-)
+_map = Structured("map", lambda f, o: recorded.map_leading(f[0], o[0]), lambda f, o: plain.map_leading(f[0], o[0]))
 
 
 def while_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], initial: Any) -> Any:
@@ -103,7 +101,7 @@ def scan(
     return _scan((body,), (initial, xs, length), reverse=bool(reverse))  # type: ignore[no-any-return]
 
 
-def map(function: Callable[[Any], Any], xs: Any) -> Any:  # noqa: A001 - the name that all such libraries use
+def map(function: Callable[[Any], Any], xs: Any) -> Any:
     """`function` of each slice of `xs` along the first axis, one after the other, the results stacked.
 
         return np.stack([function(x) for x in xs])

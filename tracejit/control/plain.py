@@ -19,7 +19,12 @@ from tracejit.trace.looping import pair
 def _own(value: Any) -> Any:
     """A pytree with arrays copied and Python numbers as NumPy scalars."""
     structure, leaves = Structure.of(value)
-    return structure.rebuild([leaf.copy() if isinstance(leaf, np.ndarray) else np.asarray(leaf)[()] for leaf in leaves])
+    return structure.rebuild([leaf.copy() if _is_array(leaf) else np.asarray(leaf)[()] for leaf in leaves])
+
+
+def _is_array(value: Any) -> bool:
+    """NumPy's, or one with derivatives of its own (`tracejit.Array`)."""
+    return isinstance(value, np.ndarray) or hasattr(type(value), "__jitted_call__")
 
 
 def fori_loop(low: Any, high: Any, body: Callable[..., Any], initial: Any) -> Any:
@@ -39,9 +44,7 @@ def while_loop(condition: Callable[..., Any], body: Callable[..., Any], initial:
     return _own(carry)
 
 
-def scan(
-    body: Callable[..., Any], initial: Any, xs: Any, length: Any = None, reverse: bool = False
-) -> tuple[Any, Any]:
+def scan(body: Callable[..., Any], initial: Any, xs: Any, length: Any = None, reverse: bool = False) -> tuple[Any, Any]:
     require_function(body, "the body of scan")
     return _scan("scan", lambda carry, x: pair(body(carry, x)), initial, xs, length, reverse)
 
@@ -51,15 +54,14 @@ def map_leading(function: Callable[..., Any], xs: Any) -> Any:
     return _scan("map", lambda _, x: (None, function(x)), None, xs, None, False)[1]
 
 
-def _scan(
-    name: str, step: Callable[..., Any], initial: Any, xs: Any, length: Any, reverse: bool
-) -> tuple[Any, Any]:
-    structure, arrays = Structure.of(xs)
+def _scan(name: str, step: Callable[..., Any], initial: Any, xs: Any, length: Any, reverse: bool) -> tuple[Any, Any]:
+    structure, leaves = Structure.of(xs)
+    arrays = [leaf if _is_array(leaf) else np.asarray(leaf) for leaf in leaves]
     count = _length(name, arrays, structure.paths("xs"), length)
     carry, places = _own(initial), range(count)
     collected: list[tuple[Structure, list[Any]]] = []
     for place in reversed(places) if reverse else places:
-        carry, y = step(carry, structure.rebuild([_own(np.asarray(array)[place]) for array in arrays]))
+        carry, y = step(carry, structure.rebuild([_own(array[place]) for array in arrays]))
         collected.append(Structure.of(_own(y)))
     if reverse:
         collected.reverse()
@@ -99,9 +101,7 @@ def _length(name: str, arrays: Sequence[Any], paths: Sequence[str], length: Any)
     return count
 
 
-def cond(
-    predicate: Any, true_function: Callable[..., Any], false_function: Callable[..., Any], *operands: Any
-) -> Any:
+def cond(predicate: Any, true_function: Callable[..., Any], false_function: Callable[..., Any], *operands: Any) -> Any:
     require_function(true_function, "the true function of cond")
     require_function(false_function, "the false function of cond")
     return _own((true_function if predicate else false_function)(*_own(list(operands))))

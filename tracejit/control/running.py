@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from types import FunctionType
+from functools import partial
+from types import FunctionType, MethodType
 from typing import Any
 
 from tracejit.driver.function import Jitted, disabled
@@ -59,8 +60,12 @@ class Structured:
         return Jitted(run, (), False, False)
 
 
-def _identity(function: Any) -> int:
-    """The same for two functions made by one `lambda` or `def`."""
+def _identity(function: Any) -> Any:
+    """The same for two functions made by one `lambda` or `def`, for two partials of one, for two looks at a method."""
+    if isinstance(function, MethodType):
+        return _identity(function.__func__), id(function.__self__)
+    if isinstance(function, partial):
+        return _identity(function.func), len(function.args), *function.keywords
     return id(function.__code__) if isinstance(function, FunctionType) else id(function)
 
 
@@ -68,9 +73,16 @@ def _same(a: Any, b: Any) -> bool:
     """Whether two functions of one identity do the same: they close over the same things."""
     if a is b:
         return True
-    if not isinstance(a, FunctionType) or not isinstance(b, FunctionType) or a.__code__ is not b.__code__:
+    if type(a) is not type(b):
         return False
-    if a.__globals__ is not b.__globals__ or a.__kwdefaults__ or b.__kwdefaults__:
+    if isinstance(a, MethodType):
+        return a.__self__ is b.__self__ and _same(a.__func__, b.__func__)
+    if isinstance(a, partial):
+        held = [(*f.args, *f.keywords.values()) for f in (a, b)]
+        return _same(a.func, b.func) and all(map(_equal, *held))
+    if not isinstance(a, FunctionType) or a.__code__ is not b.__code__ or a.__globals__ is not b.__globals__:
+        return False
+    if a.__kwdefaults__ or b.__kwdefaults__:
         return False
     mine, theirs = ([_held(cell) for cell in f.__closure__ or ()] + [*(f.__defaults__ or ())] for f in (a, b))
     return len(mine) == len(theirs) and all(map(_equal, mine, theirs))

@@ -96,7 +96,9 @@ def entering(trace: Trace, value: Any, what: str) -> Tracer:
         tracer = asarray(value)
         if tracer.dtype not in KERNEL_DTYPES:
             raise Untraceable(f"an array of dtype {tracer.dtype} goes through a loop or branch")
-        return tracer
+        # A value that was carried over a break has new names for its sizes.
+        node = tracer.node
+        return tracer if node.shape == tracer.symbolic_shape else fresh(trace, node, tracer.scalar)
     raise TypeError(f"{what} is {value!r:.40}, of type {type(value).__name__}: it must be an array or a number")
 
 
@@ -138,6 +140,7 @@ def run_body(trace: Trace, what: str, function: Callable[..., Any], arguments: C
     """
     outside = {storage.number: (storage, storage.node) for storage in trace.live_storages()}
     interrupt, trace.interrupt = trace.interrupt, _refusal(what)
+    trace.inside += 1
     first = trace.storage_count
     try:
         result = function(*arguments())
@@ -146,6 +149,7 @@ def run_body(trace: Trace, what: str, function: Callable[..., Any], arguments: C
         return result
     finally:
         trace.interrupt = interrupt
+        trace.inside -= 1
         trace.end_storages(first)
 
 
@@ -199,9 +203,10 @@ def refuse_leaks(graph: Graph) -> None:
     for node in graph.nodes:
         if node.op == "parameter":
             lines = sorted({reader.line for reader in graph.uses()[id(node)] if reader.line})
+            where = f" (computed at {lines[0]})" if lines else ""
             raise TypeError(
-                "a value from the body of a loop or branch is used after the body has ended"
-                f"{f' (computed at {lines[0]})' if lines else ''}. Return it from the body: as a carry, a y or a result."
+                f"a value from the body of a loop or branch is used after the body has ended{where}. "
+                "Return it from the body: as a carry, a y or a result."
             )
 
 

@@ -56,7 +56,7 @@ def switch(index: Any, functions: Any, *operands: Any) -> Any:
         raise TypeError(f"the index of tracejit.switch must be an integer, not {type_text(trace, plain_type(index))}")
     if not last:
         return _inline(trace, functions[0], operands)
-    clamped = np.minimum(np.maximum(index, 0), last)
+    clamped: Any = np.minimum(np.maximum(index, 0), last)
     selector = trace.builder.cast(clamped.node, COUNTER.dtype)
     return _branch(trace, "switch", selector, functions, operands, tuple(map(str, range(len(functions)))))
 

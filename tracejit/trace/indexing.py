@@ -10,6 +10,7 @@ import numpy as np
 from tracejit.ir import size as sizes
 from tracejit.ir.node import ArrayType, Index, Node
 from tracejit.ir.size import Dimension
+from tracejit.ops import assignment
 from tracejit.ops.table import OPS
 from tracejit.trace.number import HostNumber, as_dimension
 from tracejit.trace.opaque import call_node, interrupt_call
@@ -155,6 +156,9 @@ def _as_index_arrays(trace: Trace, items: list[Any]) -> list[Any] | None:
 
 def _advanced_get(trace: Trace, tracer: Tracer, key: Any, items: list[Any]) -> Any:
     arrays = _as_index_arrays(trace, items)
+    if arrays is None and trace.variables and tracer.dtype.kind == "f":
+        # Where a derivative may be taken, only the places are asked for: reading there has a rule.
+        return getitem(tracer, tuple(_without_masks(trace, items)))
     if arrays is None or tracer.dtype not in KERNEL_DTYPES:
         return interrupt_call(operator.getitem, (tracer, key), {})
     # Slices, ints and None first, as a view; an int beside an index array is an index array too, to NumPy.
@@ -164,6 +168,18 @@ def _advanced_get(trace: Trace, tracer: Tracer, key: Any, items: list[Any]) -> A
     step = basic_step(trace, tracer, [slice(None) if isinstance(item, Tracer) else item for item in arrays])
     source = tracer.viewed(step).node
     return _gather(trace, source, places, [arrays[p] for p in places])
+
+
+def _without_masks(trace: Trace, items: list[Any]) -> list[Any]:
+    """A key with boolean masks as the integer arrays that they mean."""
+    found: list[Any] = []
+    for item in items:
+        mask = as_tracer(trace, item) if is_advanced(item) else None
+        if mask is not None and mask.dtype.kind == "b":
+            found.extend(interrupt_call(np.nonzero, (mask,), {}))
+        else:
+            found.append(item)
+    return found
 
 
 def _is_int(item: Any) -> bool:
@@ -229,19 +245,8 @@ def _advanced_set(trace: Trace, tracer: Tracer, key: Any, items: list[Any], valu
             _masked_set(trace, tracer, first, item, trailing)
             return
     converted = operand(trace, value)
-    result = call_node(_put, (tracer, key, converted), {}, tracer.symbolic_shape, tracer.dtype)
+    result = call_node(assignment.setitem, (tracer, key, converted), {}, tracer.symbolic_shape, tracer.dtype)
     tracer.write(result.node)
-
-
-def _put(base: Any, key: Any, value: Any) -> Any:
-    """A copy of `base` with `base[key] = value` done on it."""
-    copy = np.array(base)
-    copy[key] = value
-    return copy
-
-
-_put.__qualname__ = "setitem"
-_put.__module__ = "numpy"
 
 
 def _masked_set(trace: Trace, tracer: Tracer, mask: Tracer, value: Any, trailing: int) -> None:

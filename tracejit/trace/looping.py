@@ -27,6 +27,7 @@ from tracejit.trace.bodies import (
 )
 from tracejit.trace.control import COUNTER, close_bodies, loop_parts
 from tracejit.trace.number import HostNumber, as_dimension
+from tracejit.trace.opaque import interrupt_call
 from tracejit.trace.record import broadcast_shapes
 from tracejit.trace.state import Trace, current, user_line
 from tracejit.trace.tracer import Tracer, fresh
@@ -42,7 +43,8 @@ def fori_loop(low: Any, high: Any, body: Any, initial: Any) -> Any:
     if isinstance(low, Tracer) or isinstance(high, Tracer):
         first, last = _counter_bound(trace, low, "low"), _counter_bound(trace, high, "high")
         found = _Loop(trace, "fori_loop", (first, initial), "carry").run(
-            lambda _, carry, __: ((carry[0] + 1, body(carry[0], carry[1])), None), lambda carry: carry[0] < last
+            lambda _, carry, __: ((carry[0] + 1, body(_counting(carry[0]), carry[1])), None),
+            lambda carry: carry[0] < last,
         )
         return found[0][1]
     start, stop = _host_bound(low, "low"), _host_bound(high, "high")
@@ -128,6 +130,13 @@ def _host_bound(value: Any, what: str) -> Dimension:
         raise TypeError(f"`{what}` of a loop must be an integer, not {kind}") from None
 
 
+def _counting(tracer: Tracer) -> Tracer:
+    """The same value as the Python number that a `for` counts."""
+    counter = fresh(current(), tracer.node, scalar=True)
+    counter.weak = True
+    return counter
+
+
 def _counter_bound(trace: Trace, value: Any, what: str) -> Tracer:
     """A traced bound, as int64."""
     tracer = entering(trace, value, f"`{what}` of fori_loop")
@@ -184,9 +193,15 @@ class _Loop:
                 f"the carry of tracejit.{self.name} has another type after every iteration (at {self.line})"
             )
         carries = [retyped(self.trace, t, type) for t, type in zip(found.carries, self.types, strict=True)]
-        bodies = [(found.parameters, (*carries, *(y.node for y in found.ys)), 1)]
+        outputs = (*carries, *(y.node for y in found.ys))
+        bodies: list[tuple[Sequence[Node], Sequence[Node], int]] = [(found.parameters, outputs, 1)]
         if condition is not None:
             bodies.append(self._condition(condition))
+        if condition is not None and self.trace.variables and not self.trace.inside:
+            # Reverse mode saves what each iteration begins with, so it must know how many there are.
+            self.length = self._iterations(bodies)
+            condition = None
+            del bodies[1]
         graphs, constants = close_bodies(self.trace, bodies)
         parts = loop_parts(
             self.trace,
@@ -204,6 +219,22 @@ class _Loop:
         ys = [fresh(self.trace, node) for node in parts[len(last) :]]
         return self.structure.rebuild(last), found.structure.rebuild(ys)
 
+    def _iterations(self, bodies: Sequence[tuple[Sequence[Node], Sequence[Node], int]]) -> Dimension:
+        """How often a while loop goes round, by running it with a counter among its carries."""
+        (parameters, carries, _), (tested, truth, _) = bodies
+        builder = self.trace.builder
+        count, spare = builder.parameters([COUNTER]) + builder.parameters([COUNTER])
+        following = builder.node("add", (count, builder.constant(1, COUNTER.dtype)), {}, COUNTER, self.line)
+        counting = [((*parameters, count), (*carries, following), 1), ((*tested, spare), truth, 0)]
+        graphs, constants = close_bodies(self.trace, counting)
+        initial = [retyped(self.trace, t, type) for t, type in zip(self.initial, self.types, strict=True)]
+        zero = builder.constant(0, COUNTER.dtype)
+        parts = loop_parts(self.trace, graphs[0], graphs[1], None, constants, [*initial, zero], [], line=self.line)
+        number = interrupt_call(int, (fresh(self.trace, parts[-1], scalar=True),), {})
+        length = as_dimension(number)
+        assert length is not None
+        return length
+
     def _step(self, step: Callable[[Any, Any, Any], tuple[Any, Any]]) -> _Traced:
         """The body on new parameters of the present types."""
         what = f"the body of tracejit.{self.name}"
@@ -212,7 +243,7 @@ class _Loop:
         last = 1 + len(self.types)
 
         def arguments() -> tuple[Any, Any, Any]:
-            counter = fresh(self.trace, parameters[0], scalar=True)
+            counter = _counting(fresh(self.trace, parameters[0], scalar=True))
             carry = parameter_tracers(self.trace, parameters[1:last], self.scalars)
             pieces = parameter_tracers(self.trace, parameters[last:], [True] * len(self.xs))
             x = None if self.xs_structure is None else self.xs_structure.rebuild(pieces)

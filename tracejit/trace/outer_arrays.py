@@ -16,11 +16,12 @@ def with_traced_arrays(trace: Trace, function: Any) -> Any:
     """The function with the arrays of its closure, and those that it finds among its globals, traced."""
     if not isinstance(function, FunctionType):
         return function
-    closure = tuple(_traced_cell(trace, cell) for cell in function.__closure__ or ())
+    cells = function.__closure__ or ()
+    closure = tuple(_traced_cell(trace, cell) for cell in cells)
     names = {name for code in _codes(function.__code__) for name in code.co_names}
     found = {name: function.__globals__[name] for name in sorted(names & function.__globals__.keys())}
     arrays = {name: captured(trace, value) for name, value in found.items() if _is_array(value)}
-    if not arrays and closure == (function.__closure__ or ()):
+    if not arrays and all(a is b for a, b in zip(closure, cells, strict=True)):
         return function
     namespace = {**function.__globals__, **arrays} if arrays else function.__globals__
     traced = FunctionType(function.__code__, namespace, function.__name__, function.__defaults__, closure)

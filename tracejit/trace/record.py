@@ -12,7 +12,7 @@ from tracejit.ir.node import ArrayType, Index, Node, Shape
 from tracejit.ops.table import Op
 from tracejit.trace.number import HostNumber
 from tracejit.trace.protocol import HANDLERS
-from tracejit.trace.state import Trace, current, user_line
+from tracejit.trace.state import Trace, Untraceable, current, user_line
 from tracejit.trace.tracer import Tracer, fresh, number_node
 
 KERNEL_DTYPES = frozenset(np.dtype(code) for code in "?bhilqBHILQefd")
@@ -35,6 +35,8 @@ def operand(trace: Trace, value: Any) -> Any:
         return captured(trace, value)
     if isinstance(value, (list, tuple)):
         return stack_list(trace, value)
+    if hasattr(type(value), "__jitted_call__"):
+        raise Untraceable(f"the function works on a tracejit.{type(value).__name__} that is no argument of it (at {user_line()})")
     raise TypeError(f"unsupported operand of type {type(value).__name__} in a traced function (at {user_line()})")
 
 
@@ -78,7 +80,7 @@ def as_tracer(trace: Trace, value: Any) -> Tracer:
 def dtype_of(item: Any) -> Any:
     """What NumPy's promotion rules take for an operand: its dtype, or `int`, `float`, `complex` for a Python number."""
     if isinstance(item, Tracer):
-        return item.dtype
+        return {"i": int, "f": float}.get(item.dtype.kind, item.dtype) if item.weak else item.dtype
     value = item.value if isinstance(item, HostNumber) else item
     return np.dtype(bool) if isinstance(value, bool) else type(value)
 
@@ -169,7 +171,10 @@ def elementwise(op: Op, *values: Any, dtype: Any = None, rule: np.ufunc | None =
     if any(d not in KERNEL_DTYPES or d.kind not in op.dtypes for d in arguments) or result not in KERNEL_DTYPES:
         raise NoKernel(f"{op.name} of {', '.join(map(str, arguments))}")
     nodes = [operand_node(trace, item, d) for item, d in zip(items, arguments, strict=True)]
-    return fresh(trace, apply(trace, op.name, nodes, result), scalar=all_scalars(items))
+    found = fresh(trace, apply(trace, op.name, nodes, result), scalar=all_scalars(items))
+    # Python's operators on Python numbers give Python numbers; NumPy's functions give NumPy scalars.
+    found.weak = op.symbol is not None and {item.weak for item in items if isinstance(item, Tracer)} == {True}
+    return found
 
 
 def all_scalars(items: Sequence[Any]) -> bool:
@@ -198,7 +203,7 @@ def where(condition: Any, x: Any, y: Any) -> Tracer:
 
 def _promotable(item: Any) -> Any:
     if isinstance(item, Tracer):
-        return item.dtype
+        return item.dtype.type(0).item() if item.weak else item.dtype
     return item.value if isinstance(item, HostNumber) else item
 
 

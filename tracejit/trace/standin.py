@@ -8,6 +8,7 @@ in any thread that does not trace.
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 import types
@@ -243,6 +244,8 @@ def reachable_globals(function: Any) -> list[dict[str, Any]]:
     while pending:
         item = pending.pop()
         item = getattr(item, "__wrapped__", getattr(item, "__func__", item))
+        if isinstance(item, functools.partial):
+            pending.extend((item.func, *item.args, *item.keywords.values()))
         if not isinstance(item, types.FunctionType) or id(item) in seen or len(seen) > 500:
             continue
         seen.add(id(item))

@@ -66,7 +66,8 @@ class Trace:
 
     interrupt: called where a value is needed now; runs the graph so far (see `tracejit.driver.segments`).
     history: for derivatives that cross breaks: what each new leaf stood for, by position, kept while `variables` live.
-    variables: how many variables of derivatives were made.
+    variables: how many variables of derivatives were made.  inside: how many bodies, which have no values yet, are
+    being traced around the present point.
     """
 
     interrupt: Callable[..., Any] | None = None
@@ -81,6 +82,7 @@ class Trace:
     keep: list[Storage] = field(default_factory=list)
     history: dict[int, Past] = field(default_factory=dict)
     variables: int = 0
+    inside: int = 0
     _storages: list[Callable[[], Storage | None]] = field(default_factory=list)
     _captured: dict[int, int] = field(default_factory=dict)
 

@@ -57,9 +57,12 @@ def write_steps(builder: Builder, node: Node, steps: tuple[Step, ...], value: No
 
 
 class Tracer(Traced):
-    """A traced array or NumPy scalar (`scalar`: what NumPy would return as `np.float64` and the like)."""
+    """A traced array or NumPy scalar (`scalar`: what NumPy would return as `np.float64` and the like).
 
-    __slots__ = ("_steps", "_storage", "dtype", "scalar", "symbolic_shape")
+    weak: it stands for a Python number that a loop counts, and takes the dtype of what it meets (NEP 50).
+    """
+
+    __slots__ = ("_steps", "_storage", "dtype", "scalar", "symbolic_shape", "weak")
 
     def __init__(
         self, storage: Storage, steps: tuple[Step, ...], shape: Shape, dtype: np.dtype[Any], scalar: bool = False
@@ -69,6 +72,7 @@ class Tracer(Traced):
         self.symbolic_shape = shape
         self.dtype = dtype
         self.scalar = scalar
+        self.weak = False
 
     @property
     def node(self) -> Node:

@@ -112,7 +112,7 @@ def _size(value: Any) -> float:
 
 def _tolerance(args: Any) -> float:
     eps = max(float(np.finfo(np.asarray(leaf).dtype).eps) for leaf in _leaves(args))
-    return 20 * eps**0.6
+    return float(20 * eps**0.5)
 
 
 def _dot(a: Any, b: Any) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 from tracejit.autodiff.context import Rules
 from tracejit.autodiff.reverse import cotangents
 from tracejit.autodiff.traced import name_of
+from tracejit.eager.array import detached
 from tracejit.ir.node import Node
 from tracejit.trace.pytree import flatten, rebuild
 from tracejit.trace.state import ACTIVE, current
@@ -24,7 +25,7 @@ def stop_gradient(value: Any) -> Any:
     np.float64(3.0)
     """
     if ACTIVE.trace is None:
-        return value
+        return detached(value)
     trace = current()
     leaves: list[Any] = []
     tree = flatten(value, leaves)

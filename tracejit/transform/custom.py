@@ -10,6 +10,7 @@ from typing import Any
 from tracejit.autodiff.context import NotDifferentiable, Rules
 from tracejit.autodiff.reverse import cotangents
 from tracejit.autodiff.traced import fitted, name_of, node_of
+from tracejit.eager.array import one_operation
 from tracejit.ir.node import SEVERAL, Node
 from tracejit.trace.pytree import Tree, flatten, rebuild
 from tracejit.trace.record import as_tracer
@@ -210,7 +211,9 @@ class custom_vjp:  # noqa: N801 - a decorator
         self.forward, self.backward = forward, backward
 
     def __call__(self, *args: Any) -> Any:
-        if ACTIVE.trace is None or not ACTIVE.trace.variables:
+        if ACTIVE.trace is None:
+            return one_operation(self, self.function, args)
+        if not ACTIVE.trace.variables:
             return self.function(*args)
         if self.forward is None or self.backward is None:
             raise NotDifferentiable(f"{name_of(self.function)} is a custom_vjp without a rule: call its defvjp first")
@@ -250,7 +253,9 @@ class custom_jvp:  # noqa: N801 - a decorator
         self.rule = rule
 
     def __call__(self, *args: Any) -> Any:
-        if ACTIVE.trace is None or not ACTIVE.trace.variables:
+        if ACTIVE.trace is None:
+            return one_operation(self, self.function, args)
+        if not ACTIVE.trace.variables:
             return self.function(*args)
         if self.rule is None:
             raise NotDifferentiable(f"{name_of(self.function)} is a custom_jvp without a rule: call its defjvp first")

@@ -61,8 +61,8 @@ class Arguments:
         for leaf, other, text in mapped[1:]:
             if not equal(length, dimension(leaf, other)):
                 raise ValueError(
-                    f"vmap: mapped axes differ in length: {name} has shape {_shown(first)} and is mapped over axis {axis}, "
-                    f"{text} has shape {_shown(leaf)} and is mapped over axis {other}"
+                    f"vmap: mapped axes differ in length: {name} has shape {_shown(first)} and is mapped over axis "
+                    f"{axis}, {text} has shape {_shown(leaf)} and is mapped over axis {other}"
                 )
         return length
 

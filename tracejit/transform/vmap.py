@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tracejit.autodiff.batching import Batching, NotBatchable
-from tracejit.ir.node import ArrayType, Node
 from tracejit.trace.number import HostNumber
 from tracejit.trace.pytree import LEAF, flatten, rebuild
 from tracejit.trace.record import as_tracer
 from tracejit.trace.state import Trace, current
 from tracejit.trace.tracer import Tracer, fresh
 from tracejit.transform.mapped_axes import Arguments, Axes, name_of, spread_axes
-from tracejit.transform.one_for_all import OneForAll
+from tracejit.transform.one_for_all import OneForAll, Stand
 from tracejit.transform.transformed import Transformed
 
 
@@ -53,39 +51,26 @@ def vmap(function: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) ->
 # ---- inside a trace
 
 
-@dataclass(frozen=True)
-class _Mapped:
-    """A mapped argument: all examples (the mapped axis in front), the node of one, and what the function is given."""
-
-    whole: Tracer
-    node: Node
-    one: Tracer
-
-
 def _traced(function: Callable[..., Any], arguments: Arguments, out_axes: Axes) -> Any:
     trace, name = current(), name_of(function)
     pairs = zip(arguments.leaves, arguments.axes, strict=True)
     leaves = [leaf if axis is None else as_tracer(trace, leaf) for leaf, axis in pairs]
     size = arguments.length(lambda leaf, axis: as_tracer(trace, leaf).symbolic_shape[axis], trace.equal)
-    since = trace.builder.made
-    mapped = {n: _mapped(trace, leaves[n], axis) for n, axis in enumerate(arguments.axes) if axis is not None}
+    run = OneForAll(trace, name, size)
+    mapped = {n: run.stand(_in_front(leaves[n], axis)) for n, axis in enumerate(arguments.axes) if axis is not None}
     args, options = arguments.rebuilt([mapped[n].one if n in mapped else leaf for n, leaf in enumerate(leaves)])
-    with OneForAll(trace, name, [m.one.storage for m in mapped.values()], since) as watch:
+    with run:
         result = function(*args, **options)
-        watch.refuse_shared_writes()
-    batching = Batching(trace, size, {id(m.node): (m.whole.node, True) for m in mapped.values()}, since=since)
+        run.refuse_shared_writes()
+    batching = run.batching()
     value = _results(trace, batching, result, out_axes, name)
     _write_back(batching, list(mapped.values()), name)
-    del result, args, options
-    watch.retire()
+    run.set_apart()
     return value
 
 
-def _mapped(trace: Trace, tracer: Tracer, axis: int) -> _Mapped:
-    order = [axis, *(other for other in range(tracer.ndim) if other != axis)]
-    whole = tracer.transpose(order)
-    (node,) = trace.builder.parameters([ArrayType(tracer.dtype, whole.symbolic_shape[1:])])
-    return _Mapped(whole, node, fresh(trace, node, scalar=not node.shape))
+def _in_front(tracer: Tracer, axis: int) -> Tracer:
+    return tracer.transpose([axis, *(other for other in range(tracer.ndim) if other != axis)])
 
 
 def _results(trace: Trace, batching: Batching, result: Any, out_axes: Axes, name: str) -> Any:
@@ -120,7 +105,7 @@ def _out_axis(axis: int, rank: int, name: str) -> int:
     return axis % rank
 
 
-def _write_back(batching: Batching, mapped: Sequence[_Mapped], name: str) -> None:
+def _write_back(batching: Batching, mapped: Sequence[Stand], name: str) -> None:
     """What the function wrote to mapped arguments, written to the arrays that they are of."""
     written = [m for m in mapped if m.one.storage.mutated]
     for m in written:

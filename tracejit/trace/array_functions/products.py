@@ -1,11 +1,13 @@
-"""Differences, products and norms."""
+"""Products of arrays, and elements taken of them."""
 
 from __future__ import annotations
 
+from string import ascii_letters
 from typing import Any
 
 import numpy as np
 
+from tracejit.ir import size as sizes
 from tracejit.ir.node import ArrayType
 from tracejit.ops.table import OPS
 from tracejit.trace.array_functions.joins import (
@@ -16,31 +18,15 @@ from tracejit.trace.array_functions.shapes import (
 )
 from tracejit.trace.dispatch import asarray, implements, write_out
 from tracejit.trace.indexing import take, take_along_axis
+from tracejit.trace.number import wrap
 from tracejit.trace.opaque import call_node, interrupt_call
 from tracejit.trace.record import (
     NoKernel,
     broadcast_shapes,
     elementwise,
-    normalize_axes,
-    reduce,
 )
 from tracejit.trace.state import current, user_line
-from tracejit.trace.tracer import fresh
-
-
-@implements(np.diff)
-def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = np._NoValue, append: Any = np._NoValue) -> Any:
-    tracer = asarray(a)
-    if prepend is not np._NoValue or append is not np._NoValue:
-        return interrupt_call(
-            np.diff, (a, n, axis), {k: v for k, v in (("prepend", prepend), ("append", append)) if v is not np._NoValue}
-        )
-    (axis,) = normalize_axes(axis, tracer.ndim)
-    prefix = (slice(None),) * axis
-    for _ in range(n):
-        op = OPS["not_equal" if tracer.dtype.kind == "b" else "subtract"]
-        tracer = elementwise(op, tracer[(*prefix, slice(1, None))], tracer[(*prefix, slice(None, -1))])
-    return tracer
+from tracejit.trace.tracer import Tracer, fresh
 
 
 @implements(np.outer)
@@ -110,17 +96,12 @@ def vdot(a: Any, b: Any) -> Any:
 @implements(np.einsum)
 def einsum(*operands: Any, **options: Any) -> Any:
     trace = current()
-    formula = operands[0]
-    if not isinstance(formula, str) or "." in formula or set(options) - {"optimize"}:
+    tracers, formula = _formula(operands)
+    if formula is None or set(options) - {"optimize"}:
         return interrupt_call(np.einsum, operands, options)
-    tracers = [asarray(value) for value in operands[1:]]
-    inputs, _, output = formula.replace(" ", "").partition("->")
-    terms = inputs.split(",")
-    if "->" not in formula:
-        letters = inputs.replace(",", "")
-        output = "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
+    inputs, _, output = formula.partition("->")
     lengths: dict[str, Any] = {}
-    for term, tracer in zip(terms, tracers, strict=True):
+    for term, tracer in zip(inputs.split(","), tracers, strict=True):
         if len(term) != tracer.ndim:
             raise ValueError(
                 f"einstein sum subscripts string {term!r} does not match an operand of {tracer.ndim} dimensions"
@@ -139,20 +120,73 @@ def einsum(*operands: Any, **options: Any) -> Any:
     return call_node(np.einsum, (formula, *tracers), {"optimize": True}, shape, dtype, scalar=not shape)
 
 
-@implements(np.trace)
-def trace_function(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: Any = None) -> Any:
-    return interrupt_call(np.trace, (a, offset, axis1, axis2), {"dtype": dtype})
+def _formula(operands: tuple[Any, ...]) -> tuple[list[Tracer], str | None]:
+    """einsum's operands, and its formula with the result spelt out and no dots; None where it is out of the ordinary."""
+    if isinstance(operands[0], str):
+        tracers = [asarray(value) for value in operands[1:]]
+        inputs, arrow, output = operands[0].replace(" ", "").partition("->")
+        terms = inputs.split(",")
+    else:
+        # Arrays and lists of axis numbers in turns; a list more is that of the result.
+        tracers = [asarray(value) for value in operands[: len(operands) // 2 * 2 : 2]]
+        lists = operands[1::2]
+        terms = [_letters(axes) for axes in lists]
+        arrow, output = ("->", _letters(operands[-1])) if len(operands) % 2 else ("", "")
+    used = "".join([*terms, output])
+    free = [letter for letter in ascii_letters if letter not in used]
+    named = [len(term.replace("...", "")) for term in terms]
+    hidden = [tracer.ndim - count if "..." in term else 0 for term, tracer, count in zip(terms, tracers, named, strict=False)]
+    if len(terms) != len(tracers) or max(hidden) > len(free) or min(hidden) < 0 or used.count(".") != 3 * used.count("..."):
+        return tracers, None
+    letters = "".join(free[: max(hidden)])
+    terms = [term.replace("...", letters[len(letters) - count :]) for term, count in zip(terms, hidden, strict=True)]
+    if not arrow:
+        joined = "".join(terms)
+        output = "..." + "".join(sorted(c for c in set(joined) - set(letters) if joined.count(c) == 1))
+    return tracers, f"{','.join(terms)}->{output.replace('...', letters)}"
 
 
-@implements(np.linalg.norm)
-def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    tracer = asarray(x)
-    plain = ord is None or (ord == 2 and (tracer.ndim == 1 or isinstance(axis, int)))
-    if not plain or tracer.dtype.kind == "c" or (isinstance(axis, tuple) and len(axis) > 2):
-        return interrupt_call(np.linalg.norm, (x, ord, axis, keepdims), {})
-    if tracer.dtype.kind != "f":
-        tracer = tracer.astype(np.float64)
-    return elementwise(OPS["sqrt"], reduce(OPS["sum"], elementwise(OPS["square"], tracer), axis, keepdims))
+def _letters(axes: Any) -> str:
+    return "".join("..." if axis is Ellipsis else ascii_letters[axis] for axis in axes)
+
+
+@implements(np.tensordot)
+def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
+    """One product of matrices, of whose axes some are many: as NumPy does it."""
+    left, right = asarray(a), asarray(b)
+    try:
+        first, second = (list(axis) if isinstance(axis, (tuple, list)) else [axis] for axis in axes)
+    except TypeError:
+        first, second = list(range(left.ndim - axes, left.ndim)), list(range(axes))
+    first, second = ([axis % tracer.ndim for axis in of] for of, tracer in ((first, left), (second, right)))
+    pairs = zip(first, second, strict=False)
+    trace = current()
+    lengths = (left.symbolic_shape, right.symbolic_shape)
+    if len(first) != len(second) or not all(trace.equal(lengths[0][i], lengths[1][j]) for i, j in pairs):
+        raise ValueError("shape-mismatch for sum")
+    rows = [axis for axis in range(left.ndim) if axis not in first]
+    columns = [axis for axis in range(right.ndim) if axis not in second]
+    summed = sizes.product(tuple(lengths[0][axis] for axis in first))
+    outer = [lengths[0][axis] for axis in rows], [lengths[1][axis] for axis in columns]
+    height, width = (wrap(trace, sizes.product(tuple(part))) for part in outer)
+    inner = wrap(trace, summed)
+    product = matmul(
+        reshape(left.transpose([*rows, *first]), (height, inner)),
+        reshape(right.transpose([*second, *columns]), (inner, width)),
+    )
+    result = reshape(product, tuple(wrap(trace, d) for d in (*outer[0], *outer[1])))
+    result.scalar = False
+    return result
+
+
+@implements(np.kron)
+def kron(a: Any, b: Any) -> Any:
+    left, right = asarray(a), asarray(b)
+    rank = max(left.ndim, right.ndim)
+    left, right = (reshape(t, (*[1] * (rank - t.ndim), *t.shape)) for t in (left, right))
+    spread = left[(slice(None), None) * rank], right[(None, slice(None)) * rank]
+    shape = tuple(n * m for n, m in zip(left.shape, right.shape, strict=True))
+    return reshape(elementwise(OPS["multiply"], *spread), shape)
 
 
 @implements(np.cross)
