@@ -1,0 +1,177 @@
+"""Long Python loops become loops again: which do, which must not, and always the values of plain NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tracejit as tj
+from tracejit.ir.node import Index
+from tracejit.passes import repetition
+from tracejit.passes.even_steps import moving
+
+RNG = np.random.default_rng(3)
+
+
+def euler(x: Any) -> Any:
+    v = np.zeros_like(x)
+    for _ in range(500):
+        v = v - 0.01 * np.sin(x)
+        x = x + 0.01 * v
+    return x
+
+
+def numbered(a: Any) -> Any:
+    x = a
+    for i in range(600):
+        x = 0.5 * (x + a / x) + 0.001 * i
+    return x
+
+
+def collected(x: Any) -> Any:
+    out, s = np.zeros((400, 3)), np.zeros(3)
+    for i in range(400):
+        s = s * 0.9 + x[i] * np.sin(s + 1)
+        out[i] = s
+    return out.sum(axis=0) + s, out[7]
+
+
+def listed(x: Any) -> Any:
+    s, values = 0.0, []
+    for i in range(400):
+        s = s * 0.9 + np.sin(x[i])
+        values.append(s * 2)
+    return np.array(values)
+
+
+def diffused(u: Any) -> Any:
+    for _ in range(250):
+        new = u.copy()
+        new[1:-1] = u[1:-1] + 0.1 * (u[2:] - 2 * u[1:-1] + u[:-2])
+        u = new
+    return u
+
+
+def recurrent(w: Any, h: Any) -> Any:
+    for _ in range(700):
+        h = np.tanh(w @ h) * 1.01
+    return h
+
+
+def backwards(x: Any) -> Any:
+    s = 0.0
+    for i in range(399, -1, -1):
+        s = np.cos(s) * x[i] + x[i] * 0.5
+    return s
+
+
+def every_second(x: Any) -> Any:
+    s = 0.0
+    for i in range(0, 700, 2):
+        s = np.cos(s) * x[i] + x[i + 1] * 0.5 + s * 0.1
+    return s
+
+
+def two_loops(x: Any) -> Any:
+    for _ in range(400):
+        x = x * 0.99 + np.sin(x) * 0.01
+    y = x * 2
+    for _ in range(900):
+        y = np.tanh(y) + x * 0.1
+    return x, y
+
+
+def fibonacci(x: Any) -> Any:
+    a, b = x, x * 2
+    for _ in range(800):
+        a, b = b, 0.4 * a + 0.5 * b
+    return a + b
+
+
+def uneven(x: Any) -> Any:
+    s = 0.0
+    for i in range(45):
+        s = np.cos(s) * x[i * i % 500] + x[i] * 0.5
+        for _ in range(12):
+            s = s * 1.01 + 0.1 * np.sin(s)
+    return s
+
+
+PROGRAMS: dict[str, tuple[Callable[..., Any], tuple[Any, ...], int]] = {
+    "euler": (euler, (RNG.standard_normal(5),), 1),
+    "numbered": (numbered, (np.float64(2.0),), 1),
+    "collected": (collected, (RNG.random((400, 3)),), 1),
+    "listed": (listed, (RNG.random(400),), 1),
+    "diffused": (diffused, (RNG.random(40),), 1),
+    "recurrent": (recurrent, (0.2 * RNG.standard_normal((6, 6)), RNG.random(6)), 1),
+    "backwards": (backwards, (RNG.random(400),), 1),
+    "every_second": (every_second, (RNG.random(700),), 1),
+    "two_loops": (two_loops, (RNG.random(7),), 2),
+    "fibonacci": (fibonacci, (RNG.random(4),), 1),
+    "uneven": (uneven, (RNG.random(500),), 0),
+}
+"""Name: the function, its arguments, and how many loops its graph has."""
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_values_and_number_of_loops(name: str) -> None:
+    function, arguments, loops = PROGRAMS[name]
+    copies = [np.copy(a) if np.ndim(a) else a for a in arguments]
+    expected = function(*copies)
+    jitted = tj.jit(function)
+    found = jitted(*arguments)
+    for a, b in zip(_parts(found), _parts(expected), strict=True):
+        assert a.dtype == b.dtype and a.shape == b.shape
+        np.testing.assert_allclose(a, b, rtol=1e-11)
+    graph = jitted.roots[0].graph
+    assert sum(node.op == "loop" for node in graph.nodes) == loops
+    if loops:
+        assert len(graph.nodes) < 60
+
+
+def _parts(value: Any) -> list[Any]:
+    return [np.asarray(v) for v in (value if isinstance(value, tuple) else (value,))]
+
+
+def test_the_backward_pass_is_rolled_too() -> None:
+    x = RNG.standard_normal(5)
+    gradient = tj.grad(lambda x: np.sum(euler(x) ** 2))
+    found = gradient(x)
+    step = 1e-6
+    units = np.eye(5) * step
+    expected = [(np.sum(euler(x + u) ** 2) - np.sum(euler(x - u) ** 2)) / (2 * step) for u in units]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert len(gradient.compiled.roots[0].graph.nodes) < 80
+
+
+def test_short_loops_stay_unrolled() -> None:
+    @tj.jit
+    def jitted(x: Any) -> Any:
+        for _ in range(20):
+            x = np.sin(x) + 1
+        return x
+
+    jitted(np.ones(3))
+    assert not any(node.op == "loop" for node in jitted.roots[0].graph.nodes)
+    assert repetition.FEWEST_NODES > 40
+
+
+def test_moving_views() -> None:
+    rows = [(Index(None, 1, k), Index(0)) for k in (3, 5, 7)]
+    assert moving(rows) == (Index(0, 2, 3), Index(1))
+    assert moving([rows[0], rows[1], rows[1]]) is None
+    assert moving([rows[0], rows[0]]) is None
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_writes_side_by_side_are_one(count: int) -> None:
+    def gathered(x: Any) -> Any:
+        return np.stack([x[k + 1] for k in range(count)])
+
+    jitted = tj.jit(gathered)
+    x = RNG.random((9, 4))
+    np.testing.assert_array_equal(jitted(x), gathered(x))
+    assert sum(node.op == "update" for node in jitted.roots[0].graph.nodes) <= 1
