@@ -20,7 +20,8 @@ against the true result, in units in the last place. Reductions of integers are 
 and `all`; sums of floats are at least as accurate as NumPy's pairwise sums, and products of floats are rounded in
 another order than NumPy's; both are the same for any number of threads. Dtypes: those that the op's kernel computes in;
 operands are first promoted as NumPy does (`np.exp` of integers computes in float64), and for other dtypes NumPy's own
-function is called.
+function is called. Derivative: the partial derivatives by the operands x and y, in ops of the table (out is the
+result); it is what `grad` and the others compute, and is differentiated again for higher orders.
 """
 
 COMPOSITES = """\
@@ -61,6 +62,12 @@ def dtypes(op):
     return "all" if set(op.dtypes) == set(DTYPES) else ", ".join(DTYPES[kind] for kind in op.dtypes)
 
 
+def derivative(op):
+    if op.derivative is not None:
+        return ", ".join(f"`{text}`" for text in op.derivative)
+    return "by a rule" if op.vjp is not None else ""
+
+
 def dotted(function):
     module = getattr(function, "__module__", None) or "numpy"
     return f"{module.replace('numpy', 'np', 1)}.{function.__name__}"
@@ -74,10 +81,10 @@ def table():
     lines = [HEAD]
     for kind, ops in kinds.items():
         lines += [f"## {kind.capitalize()}", ""]
-        lines += ["| op | spelling | dtypes | accuracy | meaning |", "|---|---|---|---|---|"]
+        lines += ["| op | spelling | dtypes | accuracy | meaning | derivative |", "|---|---|---|---|---|---|"]
         for op in ops:
             spellings = ", ".join(f"`{spelling.replace('numpy.', 'np.')}`" for spelling in op.spellings)
-            cells = (f"`{op.name}`", spellings, dtypes(op), accuracy(op), op.doc.replace("|", "\\|"))
+            cells = (f"`{op.name}`", spellings, dtypes(op), accuracy(op), op.doc.replace("|", "\\|"), derivative(op))
             lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
     names = sorted({dotted(function) for function in FUNCTIONS})

@@ -130,7 +130,7 @@ def test_fullgraph_says_where_and_what_to_write() -> None:
     assert isinstance(error, RuntimeError)
     text = str(error)
     assert "fullgraph=True" in text and "bool" in text and "test_errors.py:" in text
-    assert "np.where" in text
+    assert "np.where" in text and "tracejit.cond" in text and "tracejit.while_loop" in text
     assert len(text.splitlines()) <= LIMIT
 
 

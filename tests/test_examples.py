@@ -21,7 +21,7 @@ def load(name: str) -> ModuleType:
 
 
 def test_every_example_is_tested() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"image_filter", "black_scholes", "heat_equation"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"image_filter", "black_scholes", "heat_equation", "mlp_from_scratch"}
 
 
 def test_image_filter(capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,3 +58,14 @@ def test_heat_equation(capsys: pytest.CaptureFixture[str]) -> None:
     plain = module.settled.function(plates[1], 1e-3)
     assert ours == plain
     np.testing.assert_allclose(plates[0], plates[1], rtol=1e-12)
+
+
+def test_mlp_from_scratch(capsys: pytest.CaptureFixture[str]) -> None:
+    module = load("mlp_from_scratch")
+    module.main()
+    lines = capsys.readouterr().out.splitlines()
+    errors = [float(line.split(" error ")[1].split()[0]) for line in lines[:3]]
+    assert max(errors) < 0.01 and max(errors) - min(errors) <= 1e-10
+    assert float(lines[3].rsplit(" ", 1)[1]) <= 1e-10
+    outputs = [float(line.split("->")[1].split()[0]) for line in lines[4:]]
+    assert [round(output) for output in outputs] == [1, 1, 0]

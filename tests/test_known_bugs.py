@@ -495,3 +495,17 @@ def test_the_argument_itself_is_returned() -> None:
 
     assert bumped(x) is x and bumped(x) is x
     assert x[0] == 2
+
+
+def test_one_place_of_a_row_that_a_kernel_keeps_for_itself() -> None:
+    """The row's first element was read, wherever the place was."""
+
+    @tj.jit
+    def f(x):
+        paths = np.exp(x)
+        alive = ~(paths > 4.0).any(axis=1)
+        return np.maximum(paths[:, -1] - 1.0, 0.0) * alive, paths[:, 2] * paths.sum(axis=1)
+
+    x = np.random.default_rng(0).normal(size=(45, 12))
+    for actual, expected in zip(f(x), f.function(x), strict=True):
+        np.testing.assert_allclose(actual, expected, 1e-13, 1e-15)

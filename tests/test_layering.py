@@ -18,6 +18,7 @@ ALLOWED: dict[str, set[str]] = {
     "ops": {"vecmath"},
     "ir": {"ops"},
     "trace": {"ir", "ops"},
+    "autodiff": {"trace", "ir", "ops"},
     "passes": {"ir", "ops"},
     "schedule": {"ir", "ops"},
     "lower": {"schedule", "ops", "vecmath"},

@@ -5,8 +5,9 @@
 
 from typing import Any
 
+from tracejit.control import cond, fori_loop, map, scan, switch, while_loop  # noqa: A004 - see `map`
 from tracejit.driver import Jitted, disable_jit, jit
-from tracejit.eager import NAMES, function
+from tracejit.eager import NAMES, Array, GradientTape, enable_grad, function, no_grad
 from tracejit.runtime.threads import get_num_threads, set_num_threads
 from tracejit.transform.check_grads import check_grads
 from tracejit.transform.checkpoint import checkpoint, stop_gradient
@@ -18,12 +19,17 @@ from tracejit.transform.vmap import vmap
 __version__ = "0.1.0"
 
 __all__ = [
+    "Array",
+    "GradientTape",
     "Jitted",
     "check_grads",
     "checkpoint",
+    "cond",
     "custom_jvp",
     "custom_vjp",
     "disable_jit",
+    "enable_grad",
+    "fori_loop",
     "get_num_threads",
     "grad",
     "hessian",
@@ -31,11 +37,16 @@ __all__ = [
     "jit",
     "jvp",
     "linearize",
+    "map",
+    "no_grad",
+    "scan",
     "set_num_threads",
     "stop_gradient",
+    "switch",
     "value_and_grad",
     "vjp",
     "vmap",
+    "while_loop",
 ]
 
 

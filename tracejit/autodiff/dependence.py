@@ -43,9 +43,9 @@ def dependents(rules: Rules, outputs: Sequence[Node], wrt: Sequence[Node]) -> li
 def _carries(rules: Rules, node: Node) -> bool:
     """Whether a value can have a tangent."""
     if node.type == SEVERAL or node.dtype.kind == "f":
-        if node.op == "input" and (call := rules.trace.history[node["position"]].call):
+        if node.op == "input" and (past := rules.trace.history[node["position"]]).call:
             raise NotDifferentiable(
-                f"{call} has no derivative: its result takes part in what is differentiated. Use "
+                f"{past.call} has no derivative (at {past.line}): its result takes part in what is differentiated. Use "
                 "tracejit.stop_gradient around it, or tracejit.custom_vjp."
             )
         return True

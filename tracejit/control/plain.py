@@ -31,8 +31,8 @@ def fori_loop(low: Any, high: Any, body: Callable[..., Any], initial: Any) -> An
     require_function(body, "the body of fori_loop")
     carry = _own(initial)
     for i in range(operator.index(low), operator.index(high)):
-        carry = body(i, carry)
-    return _own(carry)
+        carry = _own(body(i, carry))
+    return carry
 
 
 def while_loop(condition: Callable[..., Any], body: Callable[..., Any], initial: Any) -> Any:
@@ -40,8 +40,8 @@ def while_loop(condition: Callable[..., Any], body: Callable[..., Any], initial:
     require_function(body, "the body of while_loop")
     carry = _own(initial)
     while condition(carry):
-        carry = body(carry)
-    return _own(carry)
+        carry = _own(body(carry))
+    return carry
 
 
 def scan(body: Callable[..., Any], initial: Any, xs: Any, length: Any = None, reverse: bool = False) -> tuple[Any, Any]:
@@ -61,14 +61,14 @@ def _scan(name: str, step: Callable[..., Any], initial: Any, xs: Any, length: An
     carry, places = _own(initial), range(count)
     collected: list[tuple[Structure, list[Any]]] = []
     for place in reversed(places) if reverse else places:
-        carry, y = step(carry, structure.rebuild([_own(array[place]) for array in arrays]))
-        collected.append(Structure.of(_own(y)))
+        carry, y = _own(step(carry, structure.rebuild([_own(array[place]) for array in arrays])))
+        collected.append(Structure.of(y))
     if reverse:
         collected.reverse()
     if not collected:
         return carry, _nothing(step, carry, structure, arrays)
     columns = zip(*(leaves for _, leaves in collected), strict=True)
-    return _own(carry), collected[0][0].rebuild([np.stack(column) for column in columns])
+    return carry, collected[0][0].rebuild([np.stack(column) for column in columns])
 
 
 def _nothing(step: Callable[..., Any], carry: Any, structure: Structure, arrays: Sequence[Any]) -> Any:

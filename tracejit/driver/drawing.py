@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from tracejit.ir.graph import Graph, expression
-from tracejit.schedule.steps import Launch, Program
+from tracejit.ir.graph import Graph, bodies, expression
+from tracejit.schedule.steps import Launch, Program, walk
 
 _COLOURS = {
     "source": "#eeeeee",
@@ -17,6 +17,7 @@ _COLOURS = {
     "gather": "#e8d6ff",
     "contract": "#fff3b0",
     "call": "#f7c5c5",
+    "control": "#d9d2e9",
 }
 
 
@@ -36,25 +37,41 @@ def _graph_lines(graph: Graph, program: Program, prefix: str) -> list[str]:
     names = graph.names
     lines: list[str] = []
     clustered: set[int] = set()
-    for number, step in enumerate(s for s in program.steps if isinstance(s, Launch)):
+    for number, step in enumerate(s for s in walk(program) if isinstance(s, Launch)):
         lines.append(f'  subgraph cluster_{prefix}{number} {{ label="kernel {number}"; color=gray;')
         for root in step.roots:
             if id(root) in names and id(root) not in clustered:
                 clustered.add(id(root))
                 lines.append(f"    {prefix}{id(root)};")
         lines.append("  }")
+    return lines + _node_lines(graph, prefix)
+
+
+def _node_lines(graph: Graph, prefix: str) -> list[str]:
+    """The nodes and what they read; the bodies of a control node stand in boxes, dashed arrows from their results."""
+    names = graph.names
+    lines: list[str] = []
     for node in graph.nodes:
         shown = names[id(node)]
-        if node.kind == "source" and not node.shape and node.op != "input":
+        if node.kind == "source" and not node.shape and node.op not in ("input", "parameter"):
             continue
-        text = expression(node, [names[id(source)] for source in node.inputs]) if node.op != "input" else "argument"
+        inputs = [names[id(source)] for source in node.inputs]
+        text = {"input": "argument", "parameter": "parameter"}.get(node.op) or expression(node, inputs)
         label = f"{shown}: {node.type}\\n{text}".replace('"', "'")
         lines.append(f'  {prefix}{id(node)} [label="{label}", fillcolor="{_COLOURS.get(node.kind, "#ffffff")}"];')
         lines += [
             f"  {prefix}{id(source)} -> {prefix}{id(node)};"
             for source in node.inputs
-            if source.shape or source.op == "input" or source.kind != "source"
+            if source.shape or source.op in ("input", "parameter") or source.kind != "source"
         ]
+        for name, body in bodies(node).items():
+            inner = f"{prefix}{id(node)}_{name.replace(' ', '')}_"
+            lines += [f'  subgraph cluster_{inner} {{ label="{name} of {shown}";', *_node_lines(body, inner), "  }"]
+            lines += [
+                f"  {inner}{id(output)} -> {prefix}{id(node)} [style=dashed];"
+                for output in body.outputs
+                if output.shape or output.kind != "source" or output.op == "parameter"
+            ]
     return lines
 
 

@@ -7,6 +7,7 @@ by identity at every call, lists and dicts by the identity of their items.
 from __future__ import annotations
 
 import dis
+import functools
 import math
 import types
 from collections.abc import Iterator
@@ -62,11 +63,20 @@ def read_environment(function: Any, objects: list[Any]) -> Environment:
     classes: list[type] = []
     while pending:
         value = pending.pop()
+        if isinstance(value, types.MethodType):
+            pending.append(value.__self__)
         value = getattr(value, "__func__", value)
-        value = value.__dict__.get("__wrapped__", value) if hasattr(value, "__dict__") else value
+        if isinstance(value, functools.partial):
+            for item in (value.func, *value.args, *value.keywords.values()):
+                pending.append(item)
+                pending.extend(_read_container(environment, item))
+            continue
         if id(value) in environment._seen:
             continue
         environment._seen.add(id(value))
+        if hasattr(value, "__dict__") and "__wrapped__" in value.__dict__:
+            pending.append(value.__dict__["__wrapped__"])
+            continue
         if isinstance(value, types.FunctionType):
             if not _skipped(value.__module__):
                 pending.extend(_read_function(environment, value, names))

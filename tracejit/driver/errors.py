@@ -54,7 +54,7 @@ def _types(run: Run) -> str:
     shown = [
         f"{leaf.dtype}[{', '.join(map(str, leaf.shape))}]"
         if isinstance(leaf, (np.ndarray, np.generic))
-        else repr(leaf)[:40]
+        else getattr(leaf, "__qualname__", None) or repr(leaf)[:40]
         for leaf in leaves[:8]
     ]
     return ", ".join(shown) + (", ..." if len(leaves) > 8 else "")
@@ -67,7 +67,7 @@ class GraphBreak(RuntimeError):
 def fullgraph_error(name: str, at: Break) -> GraphBreak:
     """What needed a value, where, and what to write instead."""
     mend = {
-        "bool": "np.where(condition, a, b)",
+        "bool": "tracejit.cond for `if`, tracejit.while_loop for `while`, np.where(condition, a, b) for a choice",
         "int": "an argument, or a static argument (static_argnames)",
         "index": "an argument, or a static argument (static_argnames)",
         "float": "the traced value itself: arithmetic on it needs no float()",

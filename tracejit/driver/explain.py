@@ -16,7 +16,18 @@ from tracejit.driver.segments import Segment, describe, leaf_kind
 from tracejit.ir import size as sizes
 from tracejit.lower.python_source import python_source
 from tracejit.schedule.kernel import Kernel
-from tracejit.schedule.steps import CallNumpy, Launch, Multiply, reads, writes
+from tracejit.schedule.steps import (
+    Branch,
+    CallInPlace,
+    CallNumpy,
+    Launch,
+    Loop,
+    Multiply,
+    Program,
+    inner_programs,
+    reads,
+    writes,
+)
 from tracejit.trace.pytree import flatten
 
 if TYPE_CHECKING:
@@ -40,7 +51,7 @@ class Explanation:
 
     @property
     def kernels(self) -> list[Kernel]:
-        return [step.kernel for segment in self.segments for step in segment.program.steps if isinstance(step, Launch)]
+        return [kernel for segment in self.segments for kernel in segment.program.kernels]
 
     @property
     def sources(self) -> list[str]:
@@ -89,18 +100,33 @@ def _segment_text(segment: Segment, number: int, count: int, values: dict[str, i
     guards = essential([text for text, _ in segment.guards])
     if guards:
         lines += ["", "guards: " + "; ".join(guards)]
-    for position, step in enumerate(segment.program.steps):
-        if isinstance(step, Launch):
-            moved = _bytes_moved(step, values)
-            lines += ["", f"kernel {position} ({step.kernel.form}{moved}):", python_source(step.kernel)]
-        elif isinstance(step, CallNumpy):
-            name = step.call.name if step.call is not None else "np.matmul"
-            lines += ["", f"step {position}: NumPy's {name}"]
-        elif isinstance(step, Multiply):
-            lines += ["", f"step {position}: np.matmul"]
+    lines += _steps_text(segment.program, values, "")
     if segment.following is not None:
         lines += ["", f"then {segment.following.call.name}() at {segment.following.line}"]
     return "\n".join(lines)
+
+
+def _steps_text(program: Program, values: dict[str, int], before: str) -> list[str]:
+    """The steps that compute; those of an inner program are numbered under the loop or branch that they stand in."""
+    lines: list[str] = []
+    for position, step in enumerate(program.steps):
+        number = f"{before}{position}"
+        if isinstance(step, Launch):
+            moved = _bytes_moved(step, values)
+            lines += ["", f"kernel {number} ({step.kernel.form}{moved}):", python_source(step.kernel)]
+        elif isinstance(step, (CallNumpy, CallInPlace)):
+            name = step.call.name if step.call is not None else "np.matmul"
+            lines += ["", f"step {number}: NumPy's {name}"]
+        elif isinstance(step, Multiply):
+            lines += ["", f"step {number}: np.matmul"]
+        elif isinstance(step, Loop):
+            times = "while its condition holds" if step.length is None else f"{step.length} times"
+            lines += ["", f"step {number}: a loop run by the host, {times}; in it:"]
+        elif isinstance(step, Branch):
+            lines += ["", f"step {number}: one of {len(step.branches)} branches, taken by the host; in them:"]
+        for place, inner in enumerate(inner_programs(step)):
+            lines += _steps_text(inner, values, f"{number}.{place}.")
+    return lines
 
 
 def _bytes_moved(step: Launch, values: dict[str, int]) -> str:

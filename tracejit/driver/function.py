@@ -19,6 +19,7 @@ from tracejit.driver.logging import log
 from tracejit.driver.segments import MAX_BRANCHES, Break, Run, Segment
 from tracejit.driver.tracing import SharedMemory, Tracing, read_environment, take_apart
 from tracejit.ir.graph import Graph
+from tracejit.trace.pytree import flatten
 from tracejit.trace.state import ACTIVE, Untraceable
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -92,13 +93,13 @@ class Jitted:
         self.reasons: list[str] = []
         self.opaque: list[str] = []
         self.plain_reason: str | None = None
-        self._static_names = frozenset(static_argnames)
+        self.static_names = frozenset(static_argnames)
         self._static_positions = _positions(function, static_argnames)
         self._lock = threading.RLock()
-        self._disabled = os.environ.get("TRACEJIT_DISABLE", "") not in ("", "0")
+        self.disabled = os.environ.get("TRACEJIT_DISABLE", "") not in ("", "0")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if ACTIVE.bypass or self._disabled:
+        if ACTIVE.bypass or self.disabled:
             return self.function(*args, **kwargs)
         self.stats.calls += 1
         for entry in self._entries:
@@ -115,7 +116,20 @@ class Jitted:
         self.stats.plain_calls += 1
         return self.function(*args, **kwargs)
 
+    def attempt(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A compiled call, or MISS where the function would run as plain NumPy (nothing of it has happened then)."""
+        for entry in self._entries:
+            result = entry(args, kwargs)
+            if result is not MISS:
+                return result
+        if self.plain_reason is not None or len(self.roots) >= MAX_TRACES:
+            return MISS
+        return self._trace_call(Run(self, args, kwargs))
+
     def _first_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        handler = _handler(args, kwargs)
+        if handler is not None:
+            return handler(self, args, kwargs)
         if self.plain_reason is not None or len(self.roots) >= MAX_TRACES:
             if self.plain_reason is None and not self.overfull:
                 self.overfull = True
@@ -125,9 +139,14 @@ class Jitted:
 
     def trace_run(self, run: Run) -> Any:
         """Trace what is new in a call, and finish the call."""
+        result = self._trace_call(run)
+        return self.run_plain(run.args, run.kwargs) if result is MISS else result
+
+    def _trace_call(self, run: Run) -> Any:
+        """The result of a traced call, or MISS where it cannot be traced."""
         with self._lock:
             try:
-                arguments = take_apart(run.args, run.kwargs, self._static_positions, set(self._static_names))
+                arguments = take_apart(run.args, run.kwargs, self._static_positions, set(self.static_names))
                 if not run.path and self.roots:
                     self.reasons.append(retrace_reason(self.roots, arguments))
                     log("retrace", f"{self.__name__}: {self.reasons[-1]}")
@@ -142,7 +161,7 @@ class Jitted:
                 pass
             except Exception as error:  # noqa: BLE001 - the user's own exception, raised again
                 raise clarified(error, self.__name__, run) from error.__cause__
-        return self.run_plain(run.args, run.kwargs)
+        return MISS
 
     def _become_plain(self, run: Run, reason: Untraceable) -> None:
         """From now on plain NumPy; what the traced part of this call wrote is taken back first."""
@@ -194,7 +213,7 @@ class Jitted:
         return explain_segments(self, first, args, kwargs)
 
     def _ensure(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if ACTIVE.bypass or self._disabled:
+        if ACTIVE.bypass or self.disabled:
             raise RuntimeError(
                 f"{self.__name__} has no graph now: jit is disabled (TRACEJIT_DISABLE or disable_jit), or a trace runs"
             )
@@ -215,6 +234,13 @@ class Jitted:
         """Forget all traces."""
         with self._lock:
             self.roots, self._entries, self.branches, self.plain_reason = [], [], 0, None
+
+
+def _handler(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What takes calls over that are given its values: `__jitted_call__` of the type of a leaf, if one has it."""
+    leaves: list[Any] = []
+    flatten((args, kwargs), leaves)
+    return next((found for leaf in leaves if (found := getattr(type(leaf), "__jitted_call__", None))), None)
 
 
 def _positions(function: Callable[..., Any], names: Sequence[str]) -> set[int]:

@@ -1,10 +1,11 @@
-"""Programs as Python: the guards, the steps and the result of one segment, generated and compiled once."""
+"""Steps as Python: lines of the function that runs one segment, generated and compiled once."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from tracejit.ir.size import Dimension
 from tracejit.runtime.buffers import SMALL, empty
 from tracejit.runtime.threads import PARALLEL_THRESHOLD
 from tracejit.schedule.kernel import CHUNK, TILE
-from tracejit.schedule.steps import Allocate, Buffer, CallNumpy, Copy, Launch, Multiply, Program, Step, View, reads
+from tracejit.schedule.steps import Allocate, Buffer, CallInPlace, CallNumpy, Copy, Launch, Multiply, Place, Step, View
 from tracejit.trace.opaque import Call, Expression, Slot
 
 MISS = object()
@@ -40,14 +41,24 @@ class Code:
             self.namespace[name] = value
         return self._named[id(value)]
 
+    @contextmanager
+    def block(self, header: str) -> Iterator[None]:
+        """The lines written meanwhile stand indented under a header."""
+        before, self.lines = self.lines, []
+        yield
+        self.lines = [*before, header, *(f"    {line}" for line in self.lines or ["pass"])]
+
     def function(self, name: str, parameters: str) -> Callable[..., Any]:
         """Compile what was written."""
         body = "\n".join(f"    {line}" for line in self.lines)
-        text = f"def {name}({parameters}):\n{body}\n"
         self.namespace.update(math=math, inf=math.inf, nan=math.nan)
         self.namespace.setdefault("empty", empty)
         self.namespace.setdefault("broadcast_to", np.broadcast_to)
         self.namespace.setdefault("MISS", MISS)
+        while name in self.namespace:
+            # A user's function may be called `matmul` or `empty`, and the code needs NumPy's.
+            name += "_"
+        text = f"def {name}({parameters}):\n{body}\n"
         exec(compile(text, f"<tracejit {name}>", "exec"), self.namespace)  # noqa: S102 - code of our own making
         return self.namespace[name]  # type: ignore[no-any-return]
 
@@ -64,34 +75,8 @@ def product_text(extents: tuple[Dimension, ...]) -> str:
     return " * ".join(f"({e})" if not isinstance(e, int) else str(e) for e in extents) or "1"
 
 
-def write_steps(code: Code, program: Program, entries: list[Any], raise_index: Any) -> None:
-    """The program's steps; temporaries are let go after their last use."""
-    last = _last_uses(program)
-    kept = {b.number for b in program.outputs} | {b.number for _, b in program.writebacks}
-    entry = iter(entries)
-    for position, step in enumerate(program.steps):
-        _write_step(code, step, entry, raise_index)
-        dead = [b for b in {*reads(step)} if last.get(b) == position and b.number not in kept and b.kind == "allocated"]
-        for buffer in dead:
-            code.lines.append(f"{buffer.name} = None")
-
-
-def _last_uses(program: Program) -> dict[Buffer, int]:
-    """Where each buffer, or a view of it, is read last."""
-    owner: dict[Buffer, Buffer] = {}
-    last: dict[Buffer, int] = {}
-    for position, step in enumerate(program.steps):
-        if isinstance(step, View):
-            owner[step.target] = step.source
-        for buffer in reads(step):
-            while buffer is not None:
-                last[buffer] = position
-                buffer = owner.get(buffer)  # type: ignore[assignment]
-    # A view that leaves as a result keeps its source; it holds a reference to it anyway.
-    return last
-
-
-def _write_step(code: Code, step: Step, entries: Any, raise_index: Any) -> None:
+def write_step(code: Code, step: Step, entries: Iterator[Any], raise_index: Any) -> None:
+    """One step that holds no program of its own; the next of `entries` is the kernel of a launch."""
     if isinstance(step, Allocate):
         code.lines.append(_allocation(code, step.target))
     elif isinstance(step, Copy):
@@ -107,14 +92,21 @@ def _write_step(code: Code, step: Step, entries: Any, raise_index: Any) -> None:
         else:
             text = view_text(source, step.indices, step.source.shape, step.target.shape)
             code.lines.append(f"{step.target.name} = {text}")
+    elif isinstance(step, Place):
+        code.lines.append(f"{step.target.name} = {step.source.name}[{step.counter}, ...]")
     elif isinstance(step, CallNumpy):
         _write_call(code, step)
+    elif isinstance(step, CallInPlace):
+        operands = [step.target.name, *(operand(code, buffer) for buffer in step.operands)]
+        code.lines.append(call_text(code, replace(step.call, function=step.call.function.in_place), operands))
     elif isinstance(step, Multiply):
         code.namespace["matmul"] = np.matmul
         left, right = operand(code, step.left), operand(code, step.right)
         code.lines.append(f"matmul({left}, {right}, {step.target.name})")
-    else:
+    elif isinstance(step, Launch):
         _write_launch(code, step, next(entries), raise_index)
+    else:
+        raise AssertionError(step)
 
 
 def _allocation(code: Code, target: Buffer) -> str:
@@ -152,6 +144,10 @@ def view_text(source: str, indices: Indices, source_shape: Shape, shape: Shape) 
     text = source if all(key == ":" for key in keys) else f"{source}[{', '.join(keys)}]"
     if any(key != ":" for key in keys if ":" in key):
         text += f"[{', '.join(tails)}]"
+    while repeated := [axis for axis in axes if axes.count(axis) > 1]:
+        first, second = (position for position, axis in enumerate(axes) if axis == repeated[0])
+        text += f".diagonal(0, {first}, {second})"
+        axes = [axis for axis in axes if axis != repeated[0]] + repeated[:1]
     order = sorted(range(len(axes)), key=lambda position: axes[position])
     if order != list(range(len(axes))):
         text += f".transpose({', '.join(map(str, order))})"
@@ -171,7 +167,7 @@ def call_text(code: Code, call: Call, operands: list[str]) -> str:
         if isinstance(item, Expression):
             return item.text
         if isinstance(item, Call):
-            return f"slice({', '.join(map(show, item.args))})"
+            return f"{code.constant(item.function)}({', '.join(map(show, item.args))})"
         if type(item) in (tuple, list):
             inner = ", ".join(map(show, item))
             return f"[{inner}]" if type(item) is list else f"({inner}{',' if len(item) == 1 else ''})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tracejit.ir.graph import bodies
 from tracejit.schedule.kernel import Gather
 from tracejit.schedule.steps import Launch
 
@@ -32,4 +33,5 @@ def _walk(root: Any) -> list[Any]:
             seen.add(id(node))
             found.append(node)
             stack.extend(node.inputs)
+            stack.extend(inner for body in bodies(node).values() for inner in body.nodes)
     return found

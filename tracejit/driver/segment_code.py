@@ -183,6 +183,7 @@ def write_writebacks(code: Code, program: Program) -> Program:
             saved[buffer] = Buffer(number + len(saved), "result", buffer.dtype, buffer.shape)
             code.lines.append(f"{saved[buffer].name} = {buffer.name}.copy()")
     code.lines += [f"a{leaf}[...] = {saved.get(buffer, buffer).name}" for leaf, buffer in pending]
+    code.namespace.update({b.name: np.array(b.data) for b in program.outputs if b.kind == "constant"})
     return replace(program, outputs=tuple(saved.get(buffer, buffer) for buffer in program.outputs))
 
 

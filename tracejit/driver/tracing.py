@@ -13,7 +13,8 @@ import numpy as np
 
 from tracejit.driver import segment_code as text
 from tracejit.driver.environment_guards import Environment, read_environment, restore, unchanged
-from tracejit.driver.host_code import ALIGNED, MISS, Code, write_steps
+from tracejit.driver.host_code import ALIGNED, MISS, Code
+from tracejit.driver.host_program import write_program
 from tracejit.driver.kernel_errors import raise_kernel_error
 from tracejit.driver.segments import (
     Break,
@@ -30,11 +31,13 @@ from tracejit.ir.graph import Graph
 from tracejit.ir.node import Node
 from tracejit.passes.erase_markers import erase_markers
 from tracejit.passes.pipeline import optimize
+from tracejit.passes.roll_loops import roll_loops
 from tracejit.passes.unify_sizes import unify_sizes
 from tracejit.runtime.kernel_cache import CacheCounts, get_kernels
 from tracejit.runtime.threads import run_parallel
 from tracejit.schedule.scheduler import schedule
 from tracejit.schedule.steps import Buffer, Program
+from tracejit.trace.bodies import refuse_leaks
 from tracejit.trace.number import HostNumber
 from tracejit.trace.opaque import Call
 from tracejit.trace.pytree import Tree, flatten, rebuild
@@ -194,7 +197,7 @@ class Tracing:
             self.run.path.append((following, result))
             if not outcome:
                 add_result_leaves(result, self.run.leaves)
-        past = Past(tuple(tracer.node for tracer in operands), call.name)
+        past = Past(tuple(tracer.node for tracer in operands), call.name, following.line)
         self._rebind(live, new, following)
         self.last_break, self.last_result = following, result
         trace.guards.clear()
@@ -265,7 +268,8 @@ class Tracing:
         nodes = [storage.node for storage in live] + extra
         writebacks = [(s.leaf, n) for n, s in enumerate(live) if s.leaf is not None and s.mutated]
         inputs = tuple(trace.inputs[position] for position in sorted(trace.inputs))
-        traced = unify_sizes(Graph(inputs, tuple(nodes)), trace.canonical)
+        traced = unify_sizes(roll_loops(Graph(inputs, tuple(nodes))), trace.canonical)
+        refuse_leaks(traced)
         graph = optimize(erase_markers(traced), self.jitted.check)
         layouts = _layouts(trace)
         program = schedule(graph, layouts, writebacks, self.jitted.fastmath)
@@ -275,7 +279,7 @@ class Tracing:
         code.namespace.update(run_parallel=run_parallel, plain=self.jitted.run_plain, jitted=self.jitted)
         mutated = {leaf for leaf, _ in writebacks if leaf is not None}
         self._write_guards(code, layouts, mutated)
-        write_steps(code, program, [kernel.entry for kernel in loaded], raise_kernel_error)
+        write_program(code, program, [kernel.entry for kernel in loaded], raise_kernel_error)
         program = text.write_writebacks(code, program)
         return code, program, (traced, graph, loaded, counts)
 

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from tracejit.driver.function import Jitted, disabled
 from tracejit.ops.table import OPS, Op
 from tracejit.trace.dispatch import dispatch_function, dispatch_ufunc
@@ -35,8 +37,8 @@ def _recorder(op: Op) -> Callable[..., Any]:
                 reference, (x,), {"axis": axis, "keepdims": keepdims}
             )
         return lambda x, axis=None, keepdims=False: reduce(op, x, axis, keepdims)
-    if op.reference is not None:
-        ufunc: Any = op.reference
+    if isinstance(op.reference, np.ufunc):
+        ufunc = op.reference
         return lambda *operands: dispatch_ufunc(ufunc, "__call__", operands, {})
     return lambda *operands: elementwise(op, *operands)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.ir.node import Builder, Node
+from tracejit.ir.node import SEVERAL, Builder, Node
 from tracejit.ops.table import OPS
 
 
@@ -65,16 +65,23 @@ class Graph:
         return readers
 
     def __str__(self) -> str:
+        return "\n".join(self.lines("graph"))
+
+    def lines(self, name: str) -> list[str]:
+        """The graph as text, bodies of control nodes indented under them."""
         names = self.names
         arguments = ", ".join(f"{names[id(node)]}: {node.type}" for node in self.inputs)
-        lines = [f"graph({arguments}):"]
+        lines = [f"{name}({arguments}):"]
         for node in self.nodes:
-            if node.op == "input" or names[id(node)] == _inline(node):
+            if node.op in ("input", "parameter") or names[id(node)] == _inline(node):
                 continue
-            text = f"    {names[id(node)]}: {node.type} = {expression(node, [names[id(s)] for s in node.inputs])}"
+            type = "" if node.type == SEVERAL else f": {node.type}"
+            text = f"    {names[id(node)]}{type} = {expression(node, [names[id(s)] for s in node.inputs])}"
             lines.append(f"{text:<72}  # {node.line}" if node.line else text)
+            for label, body in bodies(node).items():
+                lines += [f"        {line}" for line in body.lines(label)]
         lines.append(f"    return {', '.join(names[id(node)] for node in self.outputs)}")
-        return "\n".join(lines)
+        return lines
 
     def rewritten(self, rule: Callable[[Builder, Node, tuple[Node, ...]], Node]) -> Graph:
         """Every node rebuilt, inputs first, by `rule(builder, node, rebuilt inputs)`; inputs of the graph stay."""
@@ -84,6 +91,29 @@ class Graph:
             if id(node) not in done:
                 done[id(node)] = rule(builder, node, tuple(done[id(source)] for source in node.inputs))
         return Graph(self.inputs, tuple(done[id(node)] for node in self.outputs))
+
+
+def bodies(node: Node) -> dict[str, Graph]:
+    """The graphs inside a control node, by what they are called there, in the order in which they run."""
+    if node.op == "loop":
+        condition = {} if node["condition"] is None else {"while": node["condition"]}
+        return {**condition, "do": node["body"]}
+    if node.op == "branch":
+        is_bool = node.inputs[0].dtype.kind == "b"
+        labels = ["else", "if"] if is_bool else [f"case {number}" for number in range(len(node["branches"]))]
+        return dict(zip(labels, node["branches"], strict=True))
+    return {}
+
+
+def with_bodies(builder: Builder, node: Node, inputs: tuple[Node, ...], change: Callable[[Graph], Graph]) -> Node:
+    """The node on other inputs, each of its bodies changed."""
+    params = dict(node.params)
+    if node.op == "loop":
+        params["body"] = change(params["body"])
+        params["condition"] = None if params["condition"] is None else change(params["condition"])
+    elif node.op == "branch":
+        params["branches"] = tuple(change(body) for body in params["branches"])
+    return builder.node(node.op, inputs, params, node.type, node.line)
 
 
 def literal(node: Node) -> Any:
@@ -104,9 +134,24 @@ def expression(node: Node, operands: list[str]) -> str:
         return f"{operands[0]}[{', '.join(map(str, node['indices']))}]"
     if node.op == "update":
         return f"update({operands[0]}, [{', '.join(map(str, node['indices']))}] = {operands[1]})"
-    if node.op == "call":
+    if node.kind == "call":
         return node["call"].text(operands)  # type: ignore[no-any-return]
     if op.symbol is not None and op.kind == "elementwise":
         return op.symbol.format(*operands, **dict(node.params))
+    if node.op == "part":
+        return f"{operands[0]}[{node['index']}]"
+    if node.op == "loop":
+        return _loop(node, operands)
+    if node.op == "branch":
+        return f"branch on {operands[0]}({', '.join(operands[1:])})"
     shown = [f"{key}={value}" for key, value in node.params if key not in ("data", "position")]
     return f"{node.op}({', '.join(operands + shown)})"
+
+
+def _loop(node: Node, operands: list[str]) -> str:
+    """A loop without its bodies: how often, and what goes in as constants, carries and xs."""
+    first, last = node["constants"], node["constants"] + node["carries"]
+    groups = {"constants": operands[:first], "carries": operands[first:last], "xs": operands[last:]}
+    shown = [f"{name}=[{', '.join(items)}]" for name, items in groups.items() if items]
+    times = "while" if node["length"] is None else f"{node['length']} times{', last to first' * node['reverse']}"
+    return f"loop {times}({', '.join(shown)})"

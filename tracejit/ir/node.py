@@ -124,9 +124,11 @@ class Builder:
             found = self._interned[key] = self._new(op, inputs, items, type, line)
         return found
 
-    def _new(self, *fields: Any) -> Node:
+    def _new(
+        self, op: str, inputs: tuple[Node, ...], params: tuple[tuple[str, Any], ...], type: ArrayType, line: str
+    ) -> Node:
         self.made += 1
-        return Node(*fields, serial=self.made - 1)
+        return Node(op, inputs, params, type, line, self.made - 1)
 
     def rebuilt(self, node: Node, inputs: tuple[Node, ...]) -> Node:
         """`node` on other inputs, the rest unchanged."""

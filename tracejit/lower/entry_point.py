@@ -13,14 +13,14 @@ import numpy as np
 from llvmlite import ir
 
 from tracejit.lower.abi import layout
-from tracejit.lower.llvm_types import DOUBLE, I8, I32, I64, POINTER, VOID, word
-from tracejit.schedule.kernel import Kernel
+from tracejit.lower.llvm_types import DOUBLE, I1, I8, I32, I64, POINTER, VOID, word
+from tracejit.schedule.kernel import Kernel, Loop
 
 DATA, DIMENSIONS, STRIDES = 16, 32, 40
 """Offsets of the fields of PyArrayObject; NumPy's public ABI."""
 
 UNLOCK_ITERATIONS = 4096
-"""Below this product of the extents the GIL is kept."""
+"""Below this product of the extents the GIL is kept (but not while a loop may go on for ever)."""
 
 _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "PyErr_Occurred": (POINTER,),
@@ -140,6 +140,8 @@ def emit_entry(kernel: Kernel, function: Any, main: Any, final: Any) -> None:
     with builder.if_then(builder.icmp_signed("!=", error, word(0)), likely=False):
         builder.ret(ir.Constant(POINTER, None))
     large = builder.icmp_unsigned(">=", product, word(UNLOCK_ITERATIONS))
+    if any(isinstance(line.body, Loop) and line.body.axis is None for line in kernel.instructions):
+        large = I1(1)  # nobody knows how long a `while` takes
     with builder.if_then(large):
         builder.store(emitter.call("PyEval_SaveThread"), emitter.state)
     code = emitter.run(main, final, mode, begin, end)

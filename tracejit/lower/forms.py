@@ -11,6 +11,7 @@ from tracejit.lower.instructions import Emitter
 from tracejit.lower.llvm_types import word
 from tracejit.lower.placement import Placement, placements
 from tracejit.lower.reduction import BLOCK, Accumulator, ColumnAccumulators
+from tracejit.lower.tiled_loop import emit_tiles, tiled_loop
 from tracejit.schedule.kernel import CHUNK, TILE, Kernel, Reduce, Stage
 
 
@@ -49,10 +50,14 @@ def emit_final(kernel: Kernel, function: Any) -> None:
 def _map(emitter: Emitter, begin: Any, end: Any) -> None:
     kernel, nest = emitter.kernel, emitter.nest
     plain = placements(kernel)
+    tiled = tiled_loop(kernel, plain[0])
     with ExitStack() as loops:
         for depth, axis in enumerate(kernel.outer):
             _place_all(emitter, plain, depth)
             bounds = (begin, end) if depth == 0 else (word(0), nest.extent(axis))
+            if tiled is not None and depth == len(kernel.outer) - 1:
+                emit_tiles(emitter, tiled, *bounds)
+                return
             loops.enter_context(nest.loop(*bounds, axis=axis))
         for stage, placement in zip(kernel.stages, plain, strict=True):
             _stage(emitter, stage, placement)

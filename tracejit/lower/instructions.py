@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 
+from tracejit.lower.control_flow import emit_branch, emit_loop
 from tracejit.lower.llvm_types import DOUBLE, I64, register_type, word
 from tracejit.lower.loop_nest import LoopNest
 from tracejit.lower.placement import Placement
@@ -14,6 +16,7 @@ from tracejit.lower.scalar_llvm import LlvmScalar, load_value, store_value
 from tracejit.ops.table import OPS
 from tracejit.schedule.kernel import (
     Apply,
+    Branch,
     Gather,
     Index,
     Instruction,
@@ -21,8 +24,10 @@ from tracejit.schedule.kernel import (
     Kernel,
     Literal,
     Load,
+    Loop,
     Position,
     Reduce,
+    Result,
     ScalarParameter,
     Stage,
     Store,
@@ -44,6 +49,7 @@ class Emitter:
         self.nest = LoopNest(kernel, function)
         self.builder = self.nest.builder
         self._by_number = {i.number: i for i in kernel.instructions}
+        self._results: dict[int, tuple[Scalar, ...]] = {}
 
     # ---- values
 
@@ -67,13 +73,34 @@ class Emitter:
     def place(self, stage: Stage, placement: Placement, depth: int, stores: bool = True) -> None:
         """Emit the instructions of a stage that stand at `depth`, where we are; reductions are not emitted here."""
         for instruction in stage.instructions:
-            if isinstance(instruction.body, Reduce) or placement.depth(instruction.number) != depth:
-                continue
-            if isinstance(instruction.body, Store):
+            if not isinstance(instruction.body, Reduce) and placement.depth(instruction.number) == depth:
+                self._run(instruction, stores)
+
+    def run(self, instructions: Sequence[Instruction]) -> None:
+        """Emit the instructions of a block, in order."""
+        for instruction in instructions:
+            self._run(instruction)
+
+    def _run(self, instruction: Instruction, stores: bool = True) -> None:
+        match instruction.body:
+            case Store():
                 if stores:
                     self.store(instruction.body)
-            elif not any(instruction.number in level.values for level in self.nest.levels):
-                self.emit(instruction)
+            case Loop():
+                self._results[instruction.number] = emit_loop(self, instruction.body)
+            case Branch():
+                self._results[instruction.number] = emit_branch(self, instruction.body)
+            case _:
+                if not any(instruction.number in level.values for level in self.nest.levels):
+                    self.emit(instruction)
+
+    def leave(self, number: int, results: tuple[Scalar, ...]) -> None:
+        """The results of a loop that was emitted in another way."""
+        self._results[number] = results
+
+    def dtype(self, number: int) -> str:
+        """The dtype of an instruction's value."""
+        return self._by_number[number].dtype
 
     def _body(self, instruction: Instruction, dtype: np.dtype[Any]) -> Scalar:
         nest, body = self.nest, instruction.body
@@ -92,6 +119,8 @@ class Emitter:
                 return language.cast(LlvmScalar(self.builder, nest.axis_values[body.axis], np.dtype("i8")), dtype)
             case IntegerValue():
                 return language.cast(LlvmScalar(self.builder, nest.integer(body.slot), np.dtype("i8")), dtype)
+            case Result():
+                return self._results[body.of][body.slot]
             case _:
                 raise TypeError(f"instruction {instruction.number} has no value here: {body}")
 

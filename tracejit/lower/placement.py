@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from tracejit.schedule.kernel import Apply, Gather, Index, Instruction, Kernel, Load, Position, Reduce, Store
+from tracejit.schedule.kernel import (
+    Branch,
+    Gather,
+    Index,
+    Instruction,
+    Kernel,
+    Load,
+    Loop,
+    Position,
+    Reduce,
+    Store,
+    arguments,
+    blocks,
+    walk,
+)
 
 
 class Placement:
@@ -27,17 +41,18 @@ class Placement:
         if isinstance(body, Reduce):
             return self._reduced
         if isinstance(body, Position):
-            return self._place[body.axis]
-        if isinstance(body, Apply):
-            return max(map(self.depth, body.args), default=0)
-        if not isinstance(body, Load | Gather | Store):
-            return 0
-        found = [self._place[x.axis] for x in body.indices if isinstance(x, Index) and x.axis is not None]
-        found += [self.depth(x) for x in body.indices if isinstance(x, int)]
-        if isinstance(body, Store):
-            found.append(self.depth(body.value))
-        if body.operand in self._written:
-            found.append(len(self._kernel.outer))  # never moved ahead of another stage's store
+            return self._place.get(body.axis, 0)
+        found = [self.depth(x) for x in arguments(body)]
+        if isinstance(body, Loop | Branch):
+            # Control stands where all that its blocks need is known; the counters are of its own making.
+            inside = list(walk((instruction,)))
+            found += [self.depth(line.number) for line in inside[1:]]
+            found += [self.depth(x) for line in inside for block in blocks(line.body) for x in block.values]
+        if isinstance(body, Load | Gather | Store):
+            axes = [x.axis for x in body.indices if isinstance(x, Index) and x.axis is not None]
+            found += [self._place.get(axis, 0) for axis in axes]
+            if body.operand in self._written:
+                found.append(len(self._kernel.outer))  # never moved ahead of another stage's store
         return max(found, default=0)
 
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
@@ -15,6 +17,8 @@ from tracejit.lower.placement import Placement, placements
 from tracejit.ops.table import OPS
 from tracejit.schedule.kernel import (
     Apply,
+    Block,
+    Branch,
     Gather,
     Index,
     Instruction,
@@ -23,17 +27,25 @@ from tracejit.schedule.kernel import (
     Kernel,
     Literal,
     Load,
+    Loop,
     Position,
     Reduce,
+    Result,
     ScalarParameter,
     Stage,
     Store,
+    arguments,
+    blocks,
+    walk,
 )
 
 WIDTH = 88
 """A line grows no longer than this by taking in the values that only it uses."""
 
 _AXES = "ijklmnuvw"
+
+_Spot: TypeAlias = tuple[str, int, int]
+"""Where a line stands: ("stage", number, depth) or ("block", instruction, which of its blocks)."""
 
 
 def python_source(kernel: Kernel, name: str = "kernel") -> str:
@@ -63,15 +75,30 @@ class _Printer:
         self.axes = [_AXES[a] if a < len(_AXES) else f"i{a}" for a in range(kernel.axes)]
         self._named = 0
         self._uses: dict[int, int] = {}
-        self._used_at: dict[int, set[tuple[int, int]]] = {}
+        self._used_at: dict[int, set[_Spot]] = {}
+        self._by_number = {i.number: i for i in kernel.instructions}
+        self._registers: dict[int, list[str]] = {}
+        self._registers_named = 0
         for number, (stage, placement) in enumerate(zip(kernel.stages, placements(kernel), strict=True)):
             for instruction in stage.instructions:
-                at = len(kernel.outer) + len(stage.axes)
+                depth = len(kernel.outer) + len(stage.axes)
                 if not isinstance(instruction.body, Reduce):
-                    at = placement.depth(instruction.number)
-                for argument in _arguments(instruction):
-                    self._uses[argument] = self._uses.get(argument, 0) + 1
-                    self._used_at.setdefault(argument, set()).add((number, at))
+                    depth = placement.depth(instruction.number)
+                self.count(instruction, ("stage", number, depth))
+
+    def count(self, instruction: Instruction, at: _Spot) -> None:
+        """Take down what an instruction at a spot, and those in its blocks, use."""
+        self._count(arguments(instruction.body), at)
+        for which, block in enumerate(blocks(instruction.body)):
+            inside = ("block", instruction.number, which)
+            for line in block.instructions:
+                self.count(line, inside)
+            self._count(block.values, inside)
+
+    def _count(self, used: Sequence[int], at: _Spot) -> None:
+        for number in used:
+            self._uses[number] = self._uses.get(number, 0) + 1
+            self._used_at.setdefault(number, set()).add(at)
 
     # ---- the nest
 
@@ -127,14 +154,24 @@ class _Printer:
     def place(self, number: int, stage: Stage, placement: Placement, depth: int) -> None:
         """The instructions of a stage that stand at a depth."""
         for instruction in stage.instructions:
-            if isinstance(instruction.body, Reduce) or placement.depth(instruction.number) != depth:
-                continue
-            if isinstance(instruction.body, Store):
-                self.store(instruction.body)
-            elif self._uses.get(instruction.number):
-                self.define(instruction, (number, depth))
+            if not isinstance(instruction.body, Reduce) and placement.depth(instruction.number) == depth:
+                self.run(instruction, ("stage", number, depth))
 
-    def define(self, instruction: Instruction, at: tuple[int, int]) -> None:
+    def run(self, instruction: Instruction, at: _Spot) -> None:
+        """One instruction."""
+        match instruction.body:
+            case Store():
+                self.store(instruction.body)
+            case Loop():
+                self.settle_reads(instruction)
+                self.loop(instruction.number, instruction.body)
+            case Branch():
+                self.settle_reads(instruction)
+                self.branch(instruction.number, instruction.body)
+            case _ if self._uses.get(instruction.number):
+                self.define(instruction, at)
+
+    def define(self, instruction: Instruction, at: _Spot) -> None:
         """A value: kept for the line that uses it if that is the only one and stands here, else given a name."""
         value = _Pending(_tidy(self.expression(instruction)), self.reads(instruction))
         self.values[instruction.number] = value
@@ -153,7 +190,8 @@ class _Printer:
     def reads(self, instruction: Instruction) -> frozenset[int]:
         """The operands that an expression reads when it is evaluated."""
         own = {instruction.body.operand} if isinstance(instruction.body, Load | Gather) else set()
-        return frozenset(own).union(*(self.values[x].reads for x in _arguments(instruction)))
+        used = () if isinstance(instruction.body, Result) else arguments(instruction.body)
+        return frozenset(own).union(*(self.values[x].reads for x in used))
 
     def store(self, body: Store) -> None:
         """An assignment; whatever else still has to read the operand reads it before."""
@@ -164,6 +202,87 @@ class _Printer:
         self.line(f"{self.element(body.operand, body.indices)} = {value.text}")
         if self._uses[body.value] == 1:
             value.reads = frozenset()
+
+    # ---- loops and branches
+
+    def settle_reads(self, instruction: Instruction) -> None:
+        """What was to be read before a loop or branch that writes the same array is read before it."""
+        written = {line.body.operand for line in walk((instruction,)) if isinstance(line.body, Store)}
+        for value in list(self.values.values()):
+            if value.reads & written:
+                self.name(value)
+
+    def loop(self, number: int, loop: Loop) -> None:
+        """A sequential loop; its carries are variables."""
+        names = self.registers(number, len(loop.carries))
+        self.assign(names, loop.initial)
+        for name, carry in zip(names, loop.carries, strict=True):
+            self.values[carry.number] = _Pending(name)
+        if loop.axis is not None:
+            bounds = f"n{loop.axis}"
+            self.line(f"for {self.axes[loop.axis]} in range({bounds + ' - 1, -1, -1' if loop.reverse else bounds}):")
+        if loop.condition is not None:
+            self.test(number, loop.condition)
+        self.block(("block", number, len(blocks(loop)) - 1), loop.body, names)
+
+    def test(self, number: int, condition: Block) -> None:
+        """The head of a `while`."""
+        start = len(self.lines)
+        self.depth += 1
+        for instruction in condition.instructions:
+            self.run(instruction, ("block", number, 0))
+        self.depth -= 1
+        truth = self.values[condition.values[0]].text
+        if len(self.lines) == start:
+            self.line(f"while {truth}:")
+        else:
+            self.lines.insert(start, "    " * self.depth + "while True:")
+            self.line(f"    if not ({truth}):")
+            self.line("        break")
+
+    def branch(self, number: int, branch: Branch) -> None:
+        """An if; its results are variables that each way assigns."""
+        names = self.registers(number, len(branch.blocks[0].values))
+        selector = self.values[branch.selector].text
+        places = list(range(len(branch.blocks)))
+        if self._by_number[branch.selector].dtype == "bool":
+            places, tests = places[::-1], [f"if {selector}:", "else:"]
+        else:
+            tests = [f"{'elif' if place else 'if'} {selector} == {place}:" for place in places[:-1]]
+            tests.append("else:" if tests else "if True:")
+        for place, test in zip(places, tests, strict=True):
+            self.line(test)
+            self.block(("block", number, place), branch.blocks[place], names)
+
+    def block(self, at: _Spot, block: Block, names: list[str]) -> None:
+        """An indented block that ends by assigning what leaves it."""
+        start = len(self.lines)
+        self.depth += 1
+        for instruction in block.instructions:
+            self.run(instruction, at)
+        self.assign(names, block.values)
+        if len(self.lines) == start:
+            self.line("pass")
+        self.depth -= 1
+
+    def registers(self, number: int, count: int) -> list[str]:
+        """Names of the carries or results of a loop or branch."""
+        first, self._registers_named = self._registers_named, self._registers_named + count
+        self._registers[number] = [f"c{k}" for k in range(first, first + count)]
+        return self._registers[number]
+
+    def assign(self, names: list[str], numbers: Sequence[int]) -> None:
+        """Assign all at once; a Python number takes its dtype, which it would not have by itself."""
+        texts = []
+        for number in numbers:
+            line, text = self._by_number[number], self.values[number].text
+            plain = isinstance(line.body, Literal | ScalarParameter | IntegerValue | Position)
+            texts.append(f"np.{line.dtype}({text})" if plain else text)
+        changed = [(name, text) for name, text in zip(names, texts, strict=True) if name != text]
+        if changed:
+            self.line(f"{', '.join(name for name, _ in changed)} = {', '.join(text for _, text in changed)}")
+
+    # ---- reductions
 
     def start(self, instruction: Instruction) -> None:
         """The accumulator of a reduction."""
@@ -207,6 +326,8 @@ class _Printer:
                 return self.axes[body.axis]
             case IntegerValue():
                 return f"m{body.slot}"
+            case Result():
+                return self._registers[body.of][body.slot]
             case _:
                 raise TypeError(f"no expression for {body}")
 
@@ -237,17 +358,6 @@ def _operand_names(kernel: Kernel) -> list[str]:
         counts[operand.role] = number + 1
         names.append(f"{prefixes[operand.role]}{number}")
     return names
-
-
-def _arguments(instruction: Instruction) -> list[int]:
-    body = instruction.body
-    if isinstance(body, Apply):
-        return list(body.args)
-    if isinstance(body, Store | Reduce):
-        return [body.value]
-    if isinstance(body, Gather):
-        return [x for x in body.indices if isinstance(x, int)]
-    return []
 
 
 def _call(op_name: str, arguments: list[str], params: dict[str, object] | None = None) -> str:

@@ -41,6 +41,10 @@ def _custom_batch(rules: Any, node: Any, inputs: Sequence[Any], batched: Sequenc
     return rules.batched_custom(node, inputs, batched)
 
 
+def _mapped_batch(rules: Any, node: Any, inputs: Sequence[Any], batched: Sequence[bool]) -> Any:
+    return rules.batched_call(node, inputs, batched)
+
+
 register(Op("parameter", "source", doc="An input of a body, by scope and position."))
 register(Op("part", "control", doc="One result of a node that has several."))
 
@@ -99,6 +103,16 @@ register(
         vjp=_custom_vjp,
         batch=_custom_batch,
         doc="Values with a derivative rule of the user's; erased before optimization.",
+    )
+)
+register(
+    Op(
+        "mapped",
+        "call",
+        jvp=_custom_jvp,
+        vjp=_custom_vjp,
+        batch=_mapped_batch,
+        doc="A call made for each example of a batch, with the derivative rule of one.",
     )
 )
 for _name, _derivative, _doc in (

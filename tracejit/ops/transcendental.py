@@ -216,6 +216,29 @@ elementwise(
     derivative=("digamma(x)",),
 )
 elementwise(
+    "digamma",
+    gamma.digamma,
+    "The derivative of gammaln.",
+    spellings=("scipy.special.psi", "scipy.special.digamma"),
+    resolve=np.sin,
+    dtypes="f",
+    cost=80,
+    ulp=4,
+    domain=(0.1, 100.0),
+    derivative=("trigamma(x)",),
+)
+elementwise(
+    "trigamma",
+    gamma.trigamma,
+    "The derivative of digamma.",
+    spellings=(),
+    resolve=np.sin,
+    dtypes="f",
+    cost=60,
+    ulp=3,
+    domain=(0.1, 100.0),
+)
+elementwise(
     "sigmoid",
     exponential.sigmoid,
     "1 / (1 + exp(-x)).",

@@ -82,12 +82,14 @@ def _contained(small: Node, large: Node) -> list[int] | None:
         return None
     builder = Builder()
     mine, theirs = _normalized(builder, small, "body"), _normalized(builder, large, "body")
-    if mine[:count] != theirs[:count] or not all(result in theirs for result in mine[count:]):
+    # What is collected is looked for among what is collected: a carry may have the same value in an iteration.
+    ys = theirs[large["carries"] :]
+    if mine[:count] != theirs[:count] or not all(result in ys for result in mine[count:]):
         return None
     if small["condition"] is not None:
         if _normalized(builder, small, "condition") != _normalized(builder, large, "condition"):
             return None
-    return [*range(count), *(theirs.index(result) for result in mine[count:])]
+    return [*range(count), *(large["carries"] + ys.index(result) for result in mine[count:])]
 
 
 def _carried(loop: Node) -> list[int]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from tracejit.ir import size as sizes
 from tracejit.schedule import kernel as k
-from tracejit.schedule.kernel_builder import BuiltKernel
+from tracejit.schedule.kernel_draft import BuiltKernel
 
 
 def collapse(built: BuiltKernel) -> BuiltKernel:
@@ -50,7 +50,7 @@ def _collapsed(built: BuiltKernel, axes: tuple[int, ...]) -> BuiltKernel:
     stages = tuple(
         k.Stage(
             tuple(axis for axis in stage.axes if axis not in axes[1:]),
-            tuple(replace(line, body=replaced.get(line.number, line.body)) for line in stage.instructions),
+            k.rewritten(stage.instructions, lambda line: replaced.get(line.number, line.body)),
         )
         for stage in built.kernel.stages
     )
@@ -123,11 +123,13 @@ def _renumbered(built: BuiltKernel, gone: set[int]) -> BuiltKernel:
             return replace(item, indices=tuple(map(index, item.indices)))
         if isinstance(item, k.Gather):
             return replace(item, indices=tuple(i if isinstance(i, int) else index(i) for i in item.indices))
+        if isinstance(item, k.Loop):
+            return item if item.axis is None else replace(item, axis=number[item.axis])
         return replace(item, axis=number[item.axis]) if isinstance(item, k.Position) else item
 
     kernel = built.kernel
     stages = tuple(
-        k.Stage(tuple(number[a] for a in s.axes), tuple(replace(line, body=body(line.body)) for line in s.instructions))
+        k.Stage(tuple(number[a] for a in s.axes), k.rewritten(s.instructions, lambda line: body(line.body)))
         for s in kernel.stages
     )
     operands = tuple(replace(o, scratch_axes=tuple(number[a] for a in o.scratch_axes)) for o in kernel.operands)

@@ -7,6 +7,9 @@ reduced is a scalar that the later stages see.  Softmax over rows is one kernel 
 An instruction is placed at the depth of the deepest loop that it depends on, so a value that varies only with the
 outer axis is computed once a row.
 
+A `Loop` or a `Branch` is one instruction with blocks of instructions inside.  The blocks may refer to all that stands
+before them outside; what they compute is seen outside only through `Result`.  A value is placed as deep as its block.
+
 Three forms, told apart by `Kernel.form`:
 
 * `map`: at least one outer axis; parallel over the first outer axis.
@@ -20,8 +23,10 @@ Three forms, told apart by `Kernel.form`:
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeAlias
 
 CHUNK = 1 << 16
 """Elements of the reduced axis that one unit of a `reduce_all` kernel covers."""
@@ -138,16 +143,135 @@ class Reduce:
     value: int
 
 
-Body = Load | Gather | Store | Apply | Literal | ScalarParameter | Position | IntegerValue | Reduce
+@dataclass(frozen=True)
+class Block:
+    """Instructions done in order, and the numbers of those (inside or before the block) whose values leave it."""
+
+    instructions: tuple[Instruction, ...]
+    values: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Carry:
+    """A value that a Loop hands from one iteration to the next, as it is when an iteration begins."""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Iterations one after the other, the carries in registers; its results are the last carries.
+
+    axis: the counted axis, whose Position is the place of an iteration (`reverse`: from the last to the first); None
+        where `condition` decides.
+    carries: `Carry` instructions, to which body and condition refer; `initial` are the values that they begin with.
+    condition: gives one bool before each iteration; None for a counted loop.
+    body: gives the next value of each carry, and stores.
+    """
+
+    axis: int | None
+    carries: tuple[Instruction, ...]
+    initial: tuple[int, ...]
+    condition: Block | None
+    body: Block
+    reverse: bool = False
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Only the selected block is done, and its values are the results.
+
+    `selector` is a bool (blocks: where false, where true) or an int64, a place in `blocks`.
+    """
+
+    selector: int
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a Loop or a Branch leaves behind."""
+
+    of: int
+    slot: int
+
+
+Body: TypeAlias = (
+    Load
+    | Gather
+    | Store
+    | Apply
+    | Literal
+    | ScalarParameter
+    | Position
+    | IntegerValue
+    | Reduce
+    | Carry
+    | Loop
+    | Branch
+    | Result
+)
 
 
 @dataclass(frozen=True)
 class Instruction:
-    """A numbered, typed line of a kernel.  `dtype` is the value's ('' for a Store)."""
+    """A numbered, typed line of a kernel.  `dtype` is the value's ('' for a Store, a Loop and a Branch)."""
 
     number: int
     body: Body
     dtype: str
+
+
+def blocks(body: Body) -> tuple[Block, ...]:
+    """The blocks inside an instruction, in the order in which they run."""
+    if isinstance(body, Loop):
+        return (body.body,) if body.condition is None else (body.condition, body.body)
+    return body.blocks if isinstance(body, Branch) else ()
+
+
+def arguments(body: Body) -> tuple[int, ...]:
+    """The instructions whose values an instruction reads, those that its blocks read left out."""
+    match body:
+        case Apply():
+            return body.args
+        case Store() | Reduce():
+            return (body.value,)
+        case Gather():
+            return tuple(x for x in body.indices if isinstance(x, int))
+        case Loop():
+            return body.initial
+        case Branch():
+            return (body.selector,)
+        case Result():
+            return (body.of,)
+        case _:
+            return ()
+
+
+def walk(instructions: Iterable[Instruction]) -> Iterator[Instruction]:
+    """Instructions and all that stand in their blocks; an instruction before what is inside it."""
+    for instruction in instructions:
+        yield instruction
+        if isinstance(instruction.body, Loop):
+            yield from instruction.body.carries
+        for block in blocks(instruction.body):
+            yield from walk(block.instructions)
+
+
+def rewritten(instructions: Iterable[Instruction], rule: Callable[[Instruction], Body]) -> tuple[Instruction, ...]:
+    """Every instruction with the body that `rule` gives it, those in blocks before the one that they are in."""
+
+    def inside(block: Block) -> Block:
+        return replace(block, instructions=rewritten(block.instructions, rule))
+
+    changed = []
+    for line in instructions:
+        body = line.body
+        if isinstance(body, Loop):
+            condition = None if body.condition is None else inside(body.condition)
+            body = replace(body, condition=condition, body=inside(body.body))
+        elif isinstance(body, Branch):
+            body = replace(body, blocks=tuple(map(inside, body.blocks)))
+        changed.append(replace(line, body=rule(replace(line, body=body))))
+    return tuple(changed)
 
 
 @dataclass(frozen=True)
@@ -179,6 +303,7 @@ class Kernel:
         """A hash of everything that decides the machine code, but for target and versions."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:32]
 
-    @property
+    @cached_property
     def instructions(self) -> tuple[Instruction, ...]:
-        return tuple(instruction for stage in self.stages for instruction in stage.instructions)
+        """All instructions, those in the blocks of others included."""
+        return tuple(walk(line for stage in self.stages for line in stage.instructions))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,58 +12,26 @@ from tracejit.ir.size import Dimension
 from tracejit.ops.table import OPS
 from tracejit.schedule import kernel as k
 from tracejit.schedule.grouping import Group, inlined_sources
+from tracejit.schedule.kernel_draft import BuiltKernel, KernelDraft, Memory
 from tracejit.schedule.steps import Buffer
 
 PARTIAL_DTYPES = {"float16": "float64", "float32": "float64"}
 """What a floating-point sum accumulates in (see lower)."""
 
 
-@dataclass(frozen=True)
-class Memory:
-    """Where values live: the buffer of each node in memory, and which buffers are C-contiguous or unit-strided last."""
-
-    buffers: dict[int, Buffer]
-    layouts: dict[int, str]
-
-    def layout(self, buffer: Buffer) -> str:
-        return self.layouts.get(buffer.leaf, "C") if buffer.kind == "argument" else "C"
-
-
-@dataclass(frozen=True)
-class BuiltKernel:
-    """A kernel with what the host passes to it."""
-
-    kernel: k.Kernel
-    buffers: tuple[Buffer, ...]
-    extents: tuple[Dimension, ...]
-    integers: tuple[Dimension, ...]
-    scalars: tuple[str, ...]
-    cost: int
-    contiguous: tuple[bool, ...]
-    scratch: frozenset[int]
-
-
-class KernelBuilder:
+class KernelBuilder(KernelDraft):
     """Builds one kernel; see `build`."""
 
     def __init__(self, group: Group, memory: Memory, stored: set[int], fastmath: bool) -> None:
-        self.group, self.memory, self.stored, self.fastmath = group, memory, stored, fastmath
-        self.extents: list[Dimension] = [*group.outer]
-        self.operands: list[k.Operand] = []
-        self.buffers: list[Buffer] = []
-        self.integers: dict[Dimension, int] = {}
-        self.scalars: dict[str, tuple[int, str]] = {}
-        self.number = 0
-        self.cost = 1
+        super().__init__(group.outer, memory, fastmath)
+        self.group, self.stored = group, stored
         self.done: dict[tuple[Any, ...], int] = {}
-        self.operand_of: dict[Any, int] = {}
-        self.dtypes: dict[int, str] = {}
         self.results: dict[int, int] = {}
         self.stage = 0
-        self.lines: list[k.Instruction] = []
         self.inner_axes: dict[tuple[int, Dimension], int] = {}
         self.roots = {id(root): number for number, s in enumerate(group.stages) for root in s.roots}
         self.partials: list[int] = []
+        self.row_places: dict[int, tuple[int, ...]] = {}
 
     def build(self) -> BuiltKernel:
         """The kernel of the group."""
@@ -89,30 +56,7 @@ class KernelBuilder:
                 stages.append(k.Stage((), tuple(self.lines)))
         if group.form == "reduce_all":
             self._add_partials(stages[0])
-        scalars = tuple(dtype for _, dtype in self.scalars.values())
-        kernel = k.Kernel(
-            group.form,
-            len(self.extents),
-            outer if group.form != "reduce_all" else (),
-            tuple(stages),
-            tuple(self.operands),
-            len(self.integers),
-            scalars,
-            self.fastmath,
-        )
-        visible = tuple(b for b, o in zip(self.buffers, self.operands, strict=True) if o.role != "scratch")
-        contiguous = tuple(self.memory.layout(buffer) == "C" for buffer in self.buffers)
-        scratch = frozenset(n for n, o in enumerate(self.operands) if o.role == "scratch")
-        return BuiltKernel(
-            kernel,
-            visible,
-            tuple(self.extents),
-            tuple(self.integers),
-            tuple(self.scalars),
-            self.cost,
-            contiguous,
-            scratch,
-        )
+        return self._built(group.form, outer if group.form != "reduce_all" else (), tuple(stages))
 
     def _inner_axis(self, position: int, length: Dimension) -> int:
         key = (position, length)
@@ -120,14 +64,6 @@ class KernelBuilder:
             self.inner_axes[key] = len(self.extents)
             self.extents.append(length)
         return self.inner_axes[key]
-
-    def _emit(self, body: k.Body, dtype: str, key: tuple[Any, ...] | None = None) -> int:
-        self.lines.append(k.Instruction(self.number, body, dtype))
-        self.dtypes[self.number] = dtype
-        if key is not None:
-            self.done[key] = self.number
-        self.number += 1
-        return self.number - 1
 
     # Roots
 
@@ -216,50 +152,29 @@ class KernelBuilder:
         found = self._known(node, indices)
         if found is not None:
             return found
-        key = self._key(node, indices)
-        return self._load(node, indices, key) if self._from_memory(node) else self._compute(node, indices, key)
+        number = self._load(node, indices) if self._from_memory(node) else self._compute(node, indices)
+        self.done[self._key(node, indices)] = number
+        return number
 
-    def _compute(self, node: Node, indices: Indices, key: tuple[Any, ...]) -> int:
+    def _compute(self, node: Node, indices: Indices) -> int:
         dtype = node.dtype.name
         if node.op == "view":
-            number = self._settled(node.inputs[0], compose(node["indices"], indices))
-            self.done[key] = number
-            return number
+            return self._settled(node.inputs[0], compose(node["indices"], indices))
         if node.op == "constant":
-            return self._emit(k.Literal(node["data"]), dtype, key)
+            return self._emit(k.Literal(node["data"]), dtype)
         if node.op == "scalar":
-            slot = self.scalars.setdefault(node["expression"], (len(self.scalars), dtype))[0]
-            return self._emit(k.ScalarParameter(slot), dtype, key)
+            return self._scalar(node)
         if node.op == "iota":
-            return self._iota(indices[node["axis"]], key)
+            return self._iota(indices[node["axis"]])
         if node.kind == "gather":
-            return self._gather(node, indices, key)
+            return self._gather(node, indices)
         if node.kind != "elementwise":
             raise AssertionError(f"{node!r} has no place inside a kernel")
         args = tuple(self._settled(source, indices) for source in node.inputs)
         self.cost += OPS[node.op].cost
-        return self._emit(k.Apply(node.op, args, node.params), dtype, key)
+        return self._emit(k.Apply(node.op, args, node.params), dtype)
 
-    def _iota(self, index: IrIndex, key: tuple[Any, ...]) -> int:
-        """start + step * position, as instructions."""
-        if index.axis is None:
-            return self._integer(index.start, key)
-        position = self._emit(k.Position(index.axis), "int64")
-        if index.step != 1:
-            step = self._integer(index.step, None)
-            position = self._emit(k.Apply("multiply", (position, step)), "int64")
-        if index.start != 0:
-            position = self._emit(k.Apply("add", (position, self._integer(index.start, None))), "int64")
-        self.done[key] = position
-        return position
-
-    def _integer(self, value: Dimension, key: tuple[Any, ...] | None) -> int:
-        if isinstance(value, int):
-            return self._emit(k.Literal(value.to_bytes(8, "little", signed=True)), "int64", key)
-        slot = self.integers.setdefault(value, len(self.integers))
-        return self._emit(k.IntegerValue(slot), "int64", key)
-
-    def _gather(self, node: Node, indices: Indices, key: tuple[Any, ...]) -> int:
+    def _gather(self, node: Node, indices: Indices) -> int:
         axes, at, rank = node["axes"], node["at"], node["rank"]
         block, rest = indices[at : at + rank], iter(indices[:at] + indices[at + rank :])
         places = iter([self._settled(source, block) for source in node.inputs[1:]])
@@ -267,58 +182,36 @@ class KernelBuilder:
             next(places) if axis in axes else self._index(next(rest)) for axis in range(len(node.inputs[0].shape))
         ]
         self.cost += OPS["gather"].cost
-        return self._emit(k.Gather(self._operand(node.inputs[0], "in"), tuple(found)), node.dtype.name, key)
+        return self._emit(k.Gather(self._operand(node.inputs[0], "in"), tuple(found)), node.dtype.name)
 
     # Memory
 
-    def _index(self, index: IrIndex) -> k.Index:
-        start: int | k.Integer
-        if isinstance(index.start, int):
-            start = index.start
-        else:
-            start = k.Integer(self.integers.setdefault(index.start, len(self.integers)))
-        return k.Index(index.axis, index.step, start)
-
-    def _load(self, node: Node, indices: Indices, key: tuple[Any, ...]) -> int:
+    def _load(self, node: Node, indices: Indices) -> int:
         if id(node) in self.roots and id(node) not in self.stored:
             operand = self.operand_of[("scratch", id(node))]
-            indices = tuple(i for i in indices if i.axis is not None and i.axis >= len(self.group.outer))
+            indices = tuple(indices[place] for place in self.row_places[id(node)])
         else:
-            operand = self._operand(node, "in")
-        return self._emit(k.Load(operand, tuple(map(self._index, indices))), node.dtype.name, key)
+            return self._load_from(node, indices)
+        return self._emit(k.Load(operand, tuple(map(self._index, indices))), node.dtype.name)
 
     def _store(self, root: Node, shape: Shape, indices: Indices, value: int) -> None:
         if id(root) in self.stored:
-            operand = self._operand(root, "out")
-        else:
-            operand, indices = self._scratch(root, indices)
-        self._emit(k.Store(operand, tuple(map(self._index, indices)), value), "")
+            self._store_to(root, indices, value)
+            return
+        operand, indices = self._scratch(root, indices)
+        self._emit(k.Store(operand, tuple(map(self._index, indices)), value))
 
     def _scratch(self, root: Node, indices: Indices) -> tuple[int, Indices]:
         """A row of the kernel's own for a value that no one else needs."""
-        inner = tuple(i for i in indices if i.axis is not None and i.axis >= len(self.group.outer))
+        places = [n for n, i in enumerate(indices) if i.axis is not None and i.axis >= len(self.group.outer)]
+        self.row_places[id(root)] = tuple(places)
+        inner = tuple(indices[place] for place in places)
         axes = tuple(i.axis for i in inner if i.axis is not None)
         unit = (False,) * (len(axes) - 1) + (True,) if axes else ()
         self.operand_of[("scratch", id(root))] = len(self.operands)
         self.operands.append(k.Operand(root.dtype.name, len(axes), unit, "scratch", axes))
         self.buffers.append(Buffer(-1, "scratch", root.dtype, ()))
         return len(self.operands) - 1, inner
-
-    def _operand(self, node: Node, role: str) -> int:
-        buffer = self.memory.buffers[id(node)]
-        if buffer in self.operand_of:
-            number = self.operand_of[buffer]
-            held = self.operands[number]
-            if held.role != role:
-                self.operands[number] = k.Operand(held.dtype, held.rank, held.unit, "inout")
-            return number
-        rank = len(buffer.shape)
-        layout = self.memory.layout(buffer)
-        unit = tuple(axis == rank - 1 and layout != "any" for axis in range(rank))
-        self.operand_of[buffer] = len(self.operands)
-        self.operands.append(k.Operand(buffer.dtype.name, rank, unit, role))
-        self.buffers.append(buffer)
-        return len(self.operands) - 1
 
     def _add_partials(self, stage: k.Stage) -> None:
         """The work arrays of a full reduction, one for each of its reductions."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from tracejit.ir.graph import Graph
 from tracejit.ir.node import Indices, Node, compose, identity_indices
 from tracejit.ops.table import OPS
+from tracejit.schedule.native_control import survey
 
 DUPLICATE_LIMIT = 8
 """Scalar instructions that may be computed twice before storing and loading the value is cheaper."""
@@ -33,7 +34,10 @@ def in_memory_by_nature(node: Node) -> bool:
     """Values that no kernel computes inline."""
     if node.op in ("constant", "scalar"):
         return bool(node.shape)
-    return node.kind in ("reduce", "update", "contract", "call") or node.op in ("input", "empty", "reshape")
+    if node.op in ("loop", "branch"):
+        return survey(node) is None
+    memory_ops = ("input", "parameter", "empty", "reshape", "part")
+    return node.kind in ("reduce", "update", "contract", "call") or node.op in memory_ops
 
 
 def iteration_space(node: Node) -> tuple[object, ...]:
@@ -68,6 +72,9 @@ def _needs_memory(node: Node) -> tuple[Node, ...]:
         return tuple(viewed(source) for source in node.inputs)
     if node.op == "reshape":
         return (viewed(node.inputs[0]),)
+    if node.op in ("loop", "branch"):
+        found = survey(node)
+        return node.inputs if found is None else tuple(lookup.node for lookup in found if lookup.memory)
     if node.kind == "gather":
         return node.inputs[:1]
     return node.inputs[:1] if node.kind == "update" else ()
@@ -111,6 +118,11 @@ def _repeated_by_outer_loop(use: Use) -> bool:
 
 def _spread_uses(node: Node, is_root: bool, uses: dict[int, set[Use]]) -> None:
     """Tell a node's inputs where they are looked up through it."""
+    if node.op in ("loop", "branch"):
+        for lookup in survey(node) or ():
+            if lookup.indices is not None:
+                uses.setdefault(id(lookup.node), set()).add(Use((node,), lookup.indices))
+        return
     if is_root:
         if node.kind not in ("elementwise", "view", "gather", "reduce", "update") or node.op == "reshape":
             return

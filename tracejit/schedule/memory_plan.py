@@ -11,31 +11,43 @@ from dataclasses import replace
 from tracejit.schedule import kernel as k
 from tracejit.schedule.steps import (
     Allocate,
+    Branch,
     Buffer,
+    CallInPlace,
     CallNumpy,
     Copy,
     Launch,
+    Loop,
     Multiply,
+    Place,
     Program,
     Step,
     View,
+    defined,
     reads,
     writes,
 )
 
 
-def plan_memory(program: Program, contiguous: Container[int]) -> Program:
-    """Coalesce what can share memory; `contiguous`: the leaves that lie in C order, as all memory made here does."""
+def plan_memory(program: Program, contiguous: Container[int], carries: Container[Buffer] = ()) -> Program:
+    """Coalesce what can share memory.
+
+    contiguous: the leaves that lie in C order, as all memory made here does.
+    carries: of the loop whose body the program is; they are its own to write to, as what it allocates is.
+    """
     changed = True
     while changed:
-        program, changed = _coalesce_one(program, contiguous)
+        program, changed = _coalesce_one(program, contiguous, carries)
     return _write_results_in_place(program, contiguous)
 
 
-def _coalesce_one(program: Program, contiguous: Container[int]) -> tuple[Program, bool]:
+def _coalesce_one(program: Program, contiguous: Container[int], carries: Container[Buffer]) -> tuple[Program, bool]:
     """Drop the first copy whose source nothing needs any more: its target then is the source's own memory."""
     for position, step in enumerate(program.steps):
         if not isinstance(step, Copy) or (step.source.kind == "argument" and step.source.leaf not in contiguous):
+            continue
+        if step.source.kind == "allocated" and step.source not in carries and step.source not in defined(program):
+            # Memory of the program around: the next iteration reads it again.
             continue
         if _source_is_free(program, position, step):
             return _renamed(program, position, step), True
@@ -48,7 +60,8 @@ def _source_is_free(program: Program, position: int, copy: Copy) -> bool:
         return False
     if copy.source.kind == "argument":
         final = dict(program.writebacks).get(copy.source.leaf)
-        if final != copy.target:
+        if final != copy.target or any(isinstance(s, Loop) and copy.target in s.carries for s in program.steps):
+            # A loop's variable holds other memory after each iteration.
             return False
     aliases = _aliases(program, copy.source)
     for later in program.steps[position + 1 :]:
@@ -105,11 +118,26 @@ def rename(step: Step, old: Buffer, new: Buffer) -> Step:
         return replace(step, buffers=tuple(map(one, step.buffers)))
     if isinstance(step, (Copy, View)):
         return replace(step, source=one(step.source), target=one(step.target))
-    if isinstance(step, CallNumpy):
+    if isinstance(step, (CallNumpy, CallInPlace)):
         return replace(step, operands=tuple(map(one, step.operands)), target=one(step.target))
     if isinstance(step, Multiply):
         return Multiply(one(step.left), one(step.right), one(step.target))
+    if isinstance(step, Place):
+        return replace(step, source=one(step.source), target=one(step.target))
+    if isinstance(step, Loop):
+        condition = None if step.condition is None else _renamed_inside(step.condition, old, new)
+        carries, ys = tuple(map(one, step.carries)), tuple(map(one, step.ys))
+        return replace(step, body=_renamed_inside(step.body, old, new), condition=condition, carries=carries, ys=ys)
+    if isinstance(step, Branch):
+        branches = tuple(_renamed_inside(program, old, new) for program in step.branches)
+        return Branch(one(step.selector), branches, tuple(map(one, step.targets)))
     return Allocate(one(step.target))
+
+
+def _renamed_inside(program: Program, old: Buffer, new: Buffer) -> Program:
+    """An inner program with one buffer of the program around for another."""
+    steps = tuple(rename(step, old, new) for step in program.steps)
+    return Program(steps, tuple(new if buffer == old else buffer for buffer in program.outputs))
 
 
 def _write_results_in_place(program: Program, contiguous: Container[int]) -> Program:

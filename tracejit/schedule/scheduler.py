@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tracejit.ir.graph import Graph, literal
-from tracejit.ir.node import Node
+from tracejit.ir.node import ArrayType, Node, Shape
 from tracejit.schedule.collapse import collapse
-from tracejit.schedule.grouping import Group, group, memory_reads
-from tracejit.schedule.kernel_builder import BuiltKernel, KernelBuilder, Memory
+from tracejit.schedule.control_builder import ControlBuilder
+from tracejit.schedule.grouping import Group, StageDraft, group, memory_reads
+from tracejit.schedule.host_loops import iteration, write_in_place
+from tracejit.schedule.kernel_builder import KernelBuilder
+from tracejit.schedule.kernel_draft import BuiltKernel, Memory
 from tracejit.schedule.materialize import materialized, numpy_viewable
 from tracejit.schedule.memory_plan import plan_memory
-from tracejit.schedule.steps import Allocate, Buffer, CallNumpy, Copy, Launch, Multiply, Program, Step, View
+from tracejit.schedule.native_control import is_native, result_shape, survey
+from tracejit.schedule.steps import (
+    Allocate,
+    Branch,
+    Buffer,
+    CallInPlace,
+    CallNumpy,
+    Copy,
+    Launch,
+    Loop,
+    Multiply,
+    Program,
+    Step,
+    View,
+)
 
 NANOSECONDS = 0.12
 """Time that one scalar instruction of a vectorized kernel takes, roughly; decides serial or parallel."""
@@ -44,19 +62,23 @@ class _Scheduler:
     views: dict[int, Buffer] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     read_by: dict[int, list[Node]] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+    results: dict[int, tuple[Buffer, ...]] = field(default_factory=dict)
 
-    def program(self, writebacks: tuple[tuple[int, int], ...]) -> Program:
+    def program(self, writebacks: tuple[tuple[int, int], ...] = (), carries: Container[Buffer] = ()) -> Program:
+        """`carries`: for the body of a loop, its carries, whose memory the program may write to."""
         memory = self._memory()
         kernel_roots = [n for n in self.graph.nodes if id(n) in memory and _computed_by_kernel(n)]
         levels = self._levels(kernel_roots)
         groups: list[Group] = []
         for level in range(max(levels.values(), default=0) + 1):
             roots = [root for root in kernel_roots if levels[id(root)] == level]
-            groups.extend(group(roots, memory))
+            groups.extend(_control_groups([root for root in roots if root.op == "part"]))
+            groups.extend(group([root for root in roots if root.op != "part"], memory))
         self._emit_all(groups, memory)
         outputs = tuple(self.buffers[id(node)] for node in self.graph.outputs)
         program = Program(tuple(self.steps), outputs, tuple((leaf, outputs[n]) for leaf, n in writebacks))
-        return plan_memory(program, {leaf for leaf, layout in self.layouts.items() if layout == "C"})
+        return plan_memory(program, {leaf for leaf, layout in self.layouts.items() if layout == "C"}, carries)
 
     def _memory(self) -> set[int]:
         """What is materialized; the value of an update that reads the updated memory elsewhere is too."""
@@ -75,7 +97,7 @@ class _Scheduler:
         level: dict[int, int] = {}
         for node in self.graph.nodes:
             below = max((level[id(source)] for source in node.inputs), default=0)
-            host = node.kind in ("contract", "call", "update") or node.op == "reshape"
+            host = node.kind in ("contract", "call", "update") or node.op in ("reshape", "loop", "branch")
             level[id(node)] = below + (1 if host else 0)
         return {id(root): level[id(root)] for root in roots}
 
@@ -87,13 +109,14 @@ class _Scheduler:
             stack = [goal]
             while stack:
                 current = stack[-1]
+                if id(current) in emitted:
+                    stack.pop()
+                    continue
                 group_here = owner.get(id(current))
                 roots = group_here.roots if group_here else [current]
                 missing = [s for root in roots for s in self._reads(root, memory) if id(s) not in emitted]
                 missing = [s for s in missing if group_here is None or owner.get(id(s)) is not group_here]
-                if id(current) in emitted:
-                    stack.pop()
-                elif missing:
+                if missing:
                     stack.extend(reversed(missing))
                 else:
                     stack.pop()
@@ -106,7 +129,9 @@ class _Scheduler:
     def _reads(self, node: Node, memory: set[int]) -> list[Node]:
         """The values in memory that a root's kernel, or the host for a value of its own, reads."""
         if id(node) not in self.read_by:
-            if _computed_by_kernel(node):
+            if node.op == "part" and is_native(node.inputs[0]):
+                found = self._control_reads(node.inputs[0], memory)
+            elif _computed_by_kernel(node):
                 found = [read.source for read in memory_reads(node, memory)]
                 found += [node.inputs[0]] if node.kind == "update" else []
             else:
@@ -114,10 +139,18 @@ class _Scheduler:
             self.read_by[id(node)] = found
         return self.read_by[id(node)]
 
+    def _control_reads(self, control: Node, memory: set[int]) -> list[Node]:
+        """The values in memory that the kernel of a loop or branch reads."""
+        found: list[Node] = []
+        for lookup in survey(control) or ():
+            held = id(lookup.node) in memory or lookup.memory
+            found += [lookup.node] if held else [read.source for read in memory_reads(lookup.node, memory)]
+        return found
+
     # One step
 
     def _new(self, node: Node, kind: str = "allocated") -> Buffer:
-        buffer = Buffer(self._next_number(), kind, node.dtype, node.shape)
+        buffer = Buffer(next(self.numbers), kind, node.dtype, node.shape)
         self.buffers[id(node)] = buffer
         return buffer
 
@@ -125,9 +158,9 @@ class _Scheduler:
         if id(node) in self.buffers:
             return
         if node.op == "input":
-            self.buffers[id(node)] = Buffer(self._next_number(), "argument", node.dtype, node.shape, node["position"])
+            self.buffers[id(node)] = Buffer(next(self.numbers), "argument", node.dtype, node.shape, node["position"])
         elif node.op == "constant":
-            self.buffers[id(node)] = Buffer(self._next_number(), "constant", node.dtype, node.shape, data=literal(node))
+            self.buffers[id(node)] = Buffer(next(self.numbers), "constant", node.dtype, node.shape, data=literal(node))
         elif node.op == "empty":
             self.steps.append(Allocate(self._new(node)))
         elif node.op == "reshape":
@@ -142,8 +175,62 @@ class _Scheduler:
                 else [CallNumpy(None, (left, right), target)]
             )
         elif node.kind == "call":
-            operands = tuple(self._view_of(source) for source in node.inputs)
+            self._call(node)
+        elif node.op == "part":
+            self.buffers[id(node)] = self.results[id(node.inputs[0])][node["index"]]
+        elif node.op == "loop":
+            self._loop(node)
+        elif node.op == "branch":
+            self._branch(node)
+
+    def _call(self, node: Node) -> None:
+        """NumPy's result; where a twin of the function can write in place, a copy, which the memory plan may spare."""
+        operands = tuple(self._view_of(source) for source in node.inputs)
+        if getattr(node["call"].function, "in_place", None) is None:
             self.steps.append(CallNumpy(node["call"], operands, self._new(node, "result")))
+            return
+        target = self._new(node)
+        self.steps += [Allocate(target), Copy(operands[0], target), CallInPlace(node["call"], operands[1:], target)]
+
+    def _allocated(self, type: ArrayType) -> Buffer:
+        """New memory for what is no node of this graph."""
+        buffer = Buffer(next(self.numbers), "allocated", type.dtype, type.shape)
+        self.steps.append(Allocate(buffer))
+        return buffer
+
+    def _inner(self, graph: Graph, buffers: Sequence[Buffer], carries: Sequence[Buffer] = ()) -> Program:
+        """The program of a body whose inputs are in given buffers."""
+        bound = {id(node): buffer for node, buffer in zip(graph.inputs, buffers, strict=True)}
+        inner = _Scheduler(graph, self.layouts, self.fastmath, set(), bound, numbers=self.numbers)
+        return inner.program(carries=carries)
+
+    def _loop(self, node: Node) -> None:
+        """A loop that the host runs: the carries begin as copies, so that their memory is the loop's own."""
+        held = [self.buffers[id(source)] for source in node.inputs]
+        first, last = node["constants"], node["constants"] + node["carries"]
+        carries = tuple(self._allocated(source.type) for source in node.inputs[first:last])
+        self.steps += [Copy(source, carry) for source, carry in zip(held[first:last], carries, strict=True)]
+        counter = f"i{next(self.numbers)}"
+        per_iteration = iteration(node, counter)
+        inner = [*held[:first], *carries, *held[last:]]
+        condition = None if node["condition"] is None else self._inner(node["condition"], inner[:last])
+        body = self._inner(per_iteration, inner, carries)
+        ys: tuple[Buffer, ...] = ()
+        if node["length"] is not None:
+            types = [output.type for output in per_iteration.outputs[len(carries) :]]
+            ys = tuple(self._allocated(ArrayType(t.dtype, (node["length"], *t.shape))) for t in types)
+            body = write_in_place(body, counter, len(carries), ys)
+        self.steps.append(Loop(body, condition, node["length"], counter, carries, ys, node["reverse"]))
+        self.results[id(node)] = (*carries, *ys)
+
+    def _branch(self, node: Node) -> None:
+        """A branch that the host takes."""
+        selector, *operands = (self.buffers[id(source)] for source in node.inputs)
+        programs = tuple(self._inner(graph, operands) for graph in node["branches"])
+        types = [output.type for output in node["branches"][0].outputs]
+        targets = tuple(Buffer(next(self.numbers), "allocated", t.dtype, t.shape) for t in types)
+        self.steps.append(Branch(selector, programs, targets))
+        self.results[id(node)] = targets
 
     def _view_of(self, node: Node) -> Buffer:
         """The buffer of an operand of NumPy: its own, or a view of one (which kernels do not see)."""
@@ -152,12 +239,9 @@ class _Scheduler:
             return found
         assert node.op == "view" and numpy_viewable(node), node
         source = self._view_of(node.inputs[0])
-        target = self.views[id(node)] = Buffer(self._next_number(), "view", node.dtype, node.shape)
+        target = self.views[id(node)] = Buffer(next(self.numbers), "view", node.dtype, node.shape)
         self.steps.append(View(source, target, node["indices"]))
         return target
-
-    def _next_number(self) -> int:
-        return len(self.buffers) + len(self.views)
 
     def _launch(self, target: Group, memory: set[int]) -> None:
         stored = self._stored(target, memory)
@@ -167,7 +251,8 @@ class _Scheduler:
             elif id(root) in stored:
                 self.steps.append(Allocate(self._new(root)))
         held = Memory(self.buffers, self.layouts)
-        built = collapse(KernelBuilder(target, held, stored, self.fastmath).build())
+        builder = ControlBuilder if target.roots[0].op == "part" else KernelBuilder
+        built = collapse(builder(target, held, stored, self.fastmath).build())
         self.steps.append(self._launch_step(built, target))
 
     def _stored(self, target: Group, memory: set[int]) -> set[int]:
@@ -201,8 +286,21 @@ def _computed_by_kernel(node: Node) -> bool:
     return (
         node.kind in ("elementwise", "reduce", "gather", "update")
         or node.op in ("view", "iota")
+        or (node.op == "part" and is_native(node.inputs[0]))
         or (node.op in ("constant", "scalar") and not node.shape)
     )
+
+
+def _control_groups(parts: list[Node]) -> list[Group]:
+    """For each loop or branch a kernel for its results of one shape."""
+    groups: dict[tuple[int, Shape], Group] = {}
+    for part in parts:
+        shape = result_shape(part)
+        key = (id(part.inputs[0]), shape)
+        if key not in groups:
+            groups[key] = Group("map", tuple(d for d in shape if d != 1), [StageDraft((), [])])
+        groups[key].stages[0].roots.append(part)
+    return list(groups.values())
 
 
 def _is_constant(node: Node) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -75,6 +76,15 @@ class CallNumpy:
 
 
 @dataclass(frozen=True)
+class CallInPlace:
+    """A NumPy function that writes to its first argument, the target; `call` is that of its copying twin."""
+
+    call: Any
+    operands: tuple[Buffer, ...]
+    target: Buffer
+
+
+@dataclass(frozen=True)
 class Multiply:
     """np.matmul into an allocated target."""
 
@@ -83,7 +93,45 @@ class Multiply:
     target: Buffer
 
 
-Step: TypeAlias = Allocate | Copy | Launch | View | CallNumpy | Multiply
+@dataclass(frozen=True)
+class Place:
+    """The slice of an array at a loop's counter, as memory to write to."""
+
+    source: Buffer
+    counter: str
+    target: Buffer
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A program done again and again.
+
+    body: its outputs are the next carries, then the slices of ys.  It reads what is outside by the same buffers.
+    condition: gives a bool before each iteration; None: `length` iterations.
+    counter: the variable that counts; sizes in the body speak of it.
+    carries: each holds its value when an iteration begins, and the last one afterwards; memory of the loop's own.
+    ys: arrays whose slice at the counter takes an output of the body.
+    """
+
+    body: Program
+    condition: Program | None
+    length: Dimension | None
+    counter: str
+    carries: tuple[Buffer, ...]
+    ys: tuple[Buffer, ...]
+    reverse: bool = False
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One of several programs, whose outputs become the targets: where false, where true; or by position."""
+
+    selector: Buffer
+    branches: tuple[Program, ...]
+    targets: tuple[Buffer, ...]
+
+
+Step: TypeAlias = Allocate | Copy | Launch | View | CallNumpy | CallInPlace | Multiply | Place | Loop | Branch
 
 
 @dataclass(frozen=True)
@@ -96,7 +144,37 @@ class Program:
 
     @property
     def kernels(self) -> tuple[Kernel, ...]:
-        return tuple(step.kernel for step in self.steps if isinstance(step, Launch))
+        """The kernels in order of launch, those of inner programs included."""
+        return tuple(step.kernel for step in walk(self) if isinstance(step, Launch))
+
+
+def inner_programs(step: Step) -> tuple[Program, ...]:
+    """The programs inside a step, in the order in which they run."""
+    if isinstance(step, Loop):
+        return (step.body,) if step.condition is None else (step.condition, step.body)
+    return step.branches if isinstance(step, Branch) else ()
+
+
+def walk(program: Program) -> Iterator[Step]:
+    """All steps of a program, a step before those of its inner programs."""
+    for step in program.steps:
+        yield step
+        for inner in inner_programs(step):
+            yield from walk(inner)
+
+
+def defined(program: Program) -> set[Buffer]:
+    """The buffers that a program itself makes."""
+    return {step.target for step in program.steps if isinstance(step, (Allocate, View, CallNumpy, Place))} | {
+        target for step in program.steps if isinstance(step, Branch) for target in step.targets
+    }
+
+
+def outside(program: Program) -> tuple[Buffer, ...]:
+    """The buffers that a program reads and does not make, in order."""
+    own = defined(program)
+    read = [buffer for step in program.steps for buffer in reads(step)]
+    return tuple(dict.fromkeys(b for b in (*read, *program.outputs) if b not in own))
 
 
 def reads(step: Step) -> tuple[Buffer, ...]:
@@ -104,10 +182,16 @@ def reads(step: Step) -> tuple[Buffer, ...]:
     if isinstance(step, Launch):
         roles = [operand.role for operand in step.kernel.operands if operand.role != "scratch"]
         return tuple(b for b, role in zip(step.buffers, roles, strict=True) if role in ("in", "inout"))
-    if isinstance(step, (Copy, View)):
+    if isinstance(step, (Copy, View, Place)):
         return (step.source,)
+    if isinstance(step, (Loop, Branch)):
+        inner = [buffer for program in inner_programs(step) for buffer in outside(program)]
+        first = step.carries if isinstance(step, Loop) else (step.selector,)
+        return tuple(dict.fromkeys((*first, *inner)))
     if isinstance(step, CallNumpy):
         return step.operands
+    if isinstance(step, CallInPlace):
+        return (step.target, *step.operands)
     return (step.left, step.right) if isinstance(step, Multiply) else ()
 
 
@@ -116,4 +200,8 @@ def writes(step: Step) -> tuple[Buffer, ...]:
     if isinstance(step, Launch):
         roles = [operand.role for operand in step.kernel.operands if operand.role != "scratch"]
         return tuple(b for b, role in zip(step.buffers, roles, strict=True) if role != "in")
+    if isinstance(step, Loop):
+        return (*step.carries, *step.ys)
+    if isinstance(step, Branch):
+        return step.targets
     return (step.target,)

@@ -138,29 +138,30 @@ def run_body(trace: Trace, what: str, function: Callable[..., Any], arguments: C
 
     what: how messages name the body ("the body of tracejit.scan"); arguments: makes what the function is called with.
     """
-    outside = {storage.number: (storage, storage.node) for storage in trace.live_storages()}
+    outside = [(storage, storage.node, storage.mutated) for storage in trace.live_storages()]
     interrupt, trace.interrupt = trace.interrupt, _refusal(what)
     trace.inside += 1
     first = trace.storage_count
     try:
         result = function(*arguments())
-        for storage in trace.live_storages():
-            _refuse_write(trace, storage, outside, what)
+        captured = [
+            (s, trace.inputs[s.leaf]) for s in trace.live_storages() if s.number >= first and s.leaf is not None
+        ]
+        for storage, before in (*((s, node) for s, node, _ in outside), *captured):
+            _refuse_write(storage, before, what)
         return result
+    except Exception:
+        for storage, before, mutated in outside:
+            storage.node, storage.mutated = before, mutated
+        raise
     finally:
         trace.interrupt = interrupt
         trace.inside -= 1
         trace.end_storages(first)
 
 
-def _refuse_write(trace: Trace, storage: Storage, outside: dict[int, tuple[Storage, Node]], what: str) -> None:
+def _refuse_write(storage: Storage, before: Node, what: str) -> None:
     """An array from outside is as it was: a loop's iterations and a branch that may not run cannot write to it."""
-    if storage.number in outside:
-        before = outside[storage.number][1]
-    elif storage.leaf is not None:
-        before = trace.inputs[storage.leaf]
-    else:
-        return
     if storage.node is not before:
         raise TypeError(
             f"{what} writes to an array from outside it (at {storage.node.line or user_line()}). "

@@ -76,7 +76,7 @@ def dispatch_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], option
         left, right = (as_tracer(current(), value) for value in inputs)
         result = _call_ufunc(ufunc, (left.reshape(left.shape + (1,) * right.ndim), right), options)
     elif method == "at":
-        raise Untraceable(f"np.{ufunc.__name__}.at writes by index one element at a time")
+        return HANDLERS["ufunc_at"](ufunc, *inputs)
     else:
         result = interrupt_call(getattr(ufunc, method), inputs, options)
     return result if out is None else write_out(out, result)

@@ -22,7 +22,8 @@ def inside_try() -> bool:
     traced = False
     while frame is not None:
         own = frame.f_code.co_filename.startswith(PACKAGE)
-        if own and traced and _is_driver(frame.f_code):
+        if own and _is_driver(frame.f_code) and (traced or frame.f_code.co_name == "execute"):
+            # `Tracing.execute` began this trace, also where a NumPy function is all that is traced.
             return False
         traced = traced or not own
         if not own and any(start <= frame.f_lasti < end for start, end in _protected(frame.f_code)):
@@ -39,7 +40,7 @@ def _is_driver(code: CodeType) -> bool:
 
 @lru_cache(maxsize=4096)
 def _protected(code: CodeType) -> tuple[tuple[int, int], ...]:
-    """The stretches of bytecode, as (start, end), whose errors a `try` of that code takes; `with` blocks do not count."""
+    """The stretches of bytecode, as (start, end), whose errors a `try` of that code takes; `with` does not count."""
     found = []
     for start, end, target in _exception_table(code):
         begins_handler = code.co_code[target] == opmap["PUSH_EXC_INFO"]

@@ -277,11 +277,17 @@ def take(value: Any, indices: Any, axis: Any = None, mode: str = "raise") -> Any
     return getitem(tracer, (*[slice(None)] * axis, indices if isinstance(indices, Tracer) else np.asarray(indices)))
 
 
-def take_along_axis(value: Any, indices: Any, axis: Any) -> Any:
-    """np.take_along_axis: every axis but one is indexed by its own position."""
+def take_along_axis(value: Any, indices: Any, axis: Any = -1) -> Any:
+    """np.take_along_axis."""
     trace = current()
     tracer, array = as_tracer(trace, value), as_tracer(trace, indices)
-    axis = operator.index(axis) % tracer.ndim
+    if axis is None:
+        return getitem(tracer.reshape(-1), array)
+    return getitem(tracer, key_along_axis(trace, tracer, array, operator.index(axis) % tracer.ndim))
+
+
+def key_along_axis(trace: Trace, tracer: Tracer, array: Tracer, axis: int) -> tuple[Tracer, ...]:
+    """The key under which every axis but one is indexed by its own position."""
     key: list[Any] = []
     for position, dimension in enumerate(tracer.symbolic_shape):
         if position == axis:
@@ -294,7 +300,7 @@ def take_along_axis(value: Any, indices: Any, axis: Any) -> Any:
             ArrayType(np.dtype(np.int64), tuple(dimension if p == position else 1 for p in range(tracer.ndim))),
         )
         key.append(fresh(trace, node))
-    return getitem(tracer, tuple(key))
+    return tuple(key)
 
 
 def iota(trace: Trace, length: Dimension) -> Tracer:

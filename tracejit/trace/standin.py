@@ -243,7 +243,10 @@ def reachable_globals(function: Any) -> list[dict[str, Any]]:
     pending: list[Any] = [function]
     while pending:
         item = pending.pop()
-        item = getattr(item, "__wrapped__", getattr(item, "__func__", item))
+        wrapped = getattr(item, "__wrapped__", getattr(item, "__func__", None))
+        if wrapped is not None:
+            pending.append(wrapped)
+            continue
         if isinstance(item, functools.partial):
             pending.extend((item.func, *item.args, *item.keywords.values()))
         if not isinstance(item, types.FunctionType) or id(item) in seen or len(seen) > 500:

@@ -54,10 +54,11 @@ class Storage:
 
 @dataclass(frozen=True)
 class Past:
-    """What an input stood for before the break that made it one; `call`: the NumPy call whose result it is."""
+    """What an input stood for before the break that made it one; `call`, `line`: the NumPy call whose result it is."""
 
     nodes: tuple[Node, ...]
     call: str = ""
+    line: str = ""
 
 
 @dataclass

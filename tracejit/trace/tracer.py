@@ -217,9 +217,10 @@ class Tracer(Traced):
 
 
 def _broadcasts(step: ViewStep) -> bool:
-    """Whether one element of the source stands at several places of the view."""
-    used = {index.axis for index in step.indices}
-    return any(axis not in used and dimension != 1 for axis, dimension in enumerate(step.shape))
+    """Whether one element of the source stands at several places of the view, or it is a diagonal: NumPy writes to none."""
+    found = [index.axis for index in step.indices if index.axis is not None]
+    used = set(found)
+    return len(used) < len(found) or any(axis not in used and dimension != 1 for axis, dimension in enumerate(step.shape))
 
 
 def _plain(step: ViewStep, shape: Shape) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from tracejit.autodiff.context import Rules
 from tracejit.autodiff.reverse import cotangents
 from tracejit.autodiff.traced import name_of
-from tracejit.eager.array import detached
+from tracejit.eager.calls import detached
 from tracejit.ir.node import Node
 from tracejit.trace.pytree import flatten, rebuild
 from tracejit.trace.state import ACTIVE, current

@@ -10,7 +10,7 @@ from typing import Any
 from tracejit.autodiff.context import NotDifferentiable, Rules
 from tracejit.autodiff.reverse import cotangents
 from tracejit.autodiff.traced import fitted, name_of, node_of
-from tracejit.eager.array import one_operation
+from tracejit.eager.calls import one_operation
 from tracejit.ir.node import SEVERAL, Node
 from tracejit.trace.pytree import Tree, flatten, rebuild
 from tracejit.trace.record import as_tracer

@@ -1,14 +1,33 @@
 """NumPy's array functions in terms of ops; importing the package registers them."""
 
 from tracejit.trace.array_functions import (
+    calculus,
     choice,
     creation,
+    diagonals,
     joins,
     library_loops,
     linear_algebra,
+    nan_statistics,
+    norms,
     products,
     shapes,
     statistics,
+    writes,
 )
 
-__all__ = ["choice", "creation", "joins", "library_loops", "linear_algebra", "products", "shapes", "statistics"]
+__all__ = [
+    "calculus",
+    "choice",
+    "creation",
+    "diagonals",
+    "joins",
+    "library_loops",
+    "linear_algebra",
+    "nan_statistics",
+    "norms",
+    "products",
+    "shapes",
+    "statistics",
+    "writes",
+]

@@ -12,7 +12,7 @@ from tracejit.trace.array_functions.joins import concatenate
 from tracejit.trace.array_functions.shapes import broadcast_to
 from tracejit.trace.dispatch import asarray, implements
 from tracejit.trace.opaque import call_node, interrupt_call
-from tracejit.trace.record import all_scalars, elementwise, normalize_axes, operand, reduce
+from tracejit.trace.record import all_scalars, elementwise, normalize_axes, operand, reduce, where
 from tracejit.trace.state import current
 from tracejit.trace.tracer import Tracer
 
@@ -70,7 +70,8 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
     for position in axes:
         if tracer.shape[position] < edge_order + 1:
             raise ValueError(
-                "Shape of array too small to calculate a numerical gradient, at least (edge_order + 1) elements are required."
+                "Shape of array too small to calculate a numerical gradient, at least (edge_order + 1) elements are "
+                "required."
             )
     found = [_gradient_along(tracer, position, h, edge_order) for position, h in zip(axes, spacings, strict=True)]
     return found[0] if len(axes) == 1 else tuple(found)
@@ -165,10 +166,34 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Any:
     return call_node(np.searchsorted, (ordered, values), {"side": str(side)}, shape, np.intp, scalar=not shape)
 
 
+@implements(np.sinc)
+def sinc(x: Any) -> Any:
+    """sin(pi x) / (pi x), with NumPy's tiny number in the place of zero."""
+    tracer = asarray(x)
+    if tracer.dtype.kind not in "biuf":
+        return interrupt_call(np.sinc, (x,), {})
+    tracer = tracer if tracer.dtype.kind == "f" else tracer.astype(np.float64)
+    angle = elementwise(OPS["multiply"], np.pi, tracer)
+    angle = where(elementwise(OPS["equal"], angle, 0), float(np.finfo(tracer.dtype).eps), angle)
+    result = elementwise(OPS["divide"], elementwise(OPS["sin"], angle), angle)
+    result.scalar = not result.ndim
+    return result
+
+
+@implements(np.polyval)
+def polyval(p: Any, x: Any) -> Any:
+    """Horner's rule, over as many coefficients as there are."""
+    coefficients, value = asarray(p), operand(current(), x)
+    if coefficients.ndim != 1:
+        return interrupt_call(np.polyval, (p, x), {})
+    total: Any = np.zeros_like(asarray(value))
+    for coefficient in coefficients:
+        total = total * value + coefficient
+    return total
+
+
 @implements(np.ediff1d)
 def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     flat = asarray(ary).reshape(-1)
     parts = [to_begin, diff(flat), to_end]
     return concatenate([asarray(part).reshape(-1) for part in parts if part is not None], dtype=flat.dtype)
-
-

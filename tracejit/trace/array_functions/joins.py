@@ -106,6 +106,20 @@ def hstack(tup: Any, dtype: Any = None, casting: str = "same_kind") -> Any:
     return concatenate(tracers, 0 if tracers[0].ndim == 1 else 1, dtype=dtype)
 
 
+@implements(np.dstack)
+def dstack(tup: Any) -> Any:
+    return concatenate([atleast_3d(value) for value in tup], 2)
+
+
+@implements(np.atleast_3d)
+def atleast_3d(*arrays: Any) -> Any:
+    shown = []
+    for value in arrays:
+        tracer = atleast_2d(value)
+        shown.append(tracer if tracer.ndim > 2 else expand_dims(tracer, 2))
+    return shown[0] if len(shown) == 1 else tuple(shown)
+
+
 @implements(np.column_stack)
 def column_stack(tup: Any) -> Any:
     return concatenate([expand_dims(v, 1) if asarray(v).ndim < 2 else asarray(v) for v in tup], 1)
@@ -216,6 +230,8 @@ def _roll_axis(tracer: Tracer, shift: Any, axis: int) -> Tracer:
 def repeat(a: Any, repeats: Any, axis: Any = None) -> Any:
     tracer = asarray(a)
     count = as_dimension(repeats)
+    if isinstance(repeats, (list, tuple, np.ndarray)) and np.ndim(repeats) == 1 and np.size(repeats) > 1:
+        return _repeat_each(tracer, np.asarray(repeats), axis)
     if count is None:
         return interrupt_call(np.repeat, (a, repeats), {"axis": axis})
     if axis is None or not tracer.ndim:
@@ -225,6 +241,16 @@ def repeat(a: Any, repeats: Any, axis: Any = None) -> Any:
     wide = broadcast_to(expand_dims(tracer, axis + 1), (*shape[: axis + 1], repeats, *shape[axis + 1 :]))
     shape[axis] = shape[axis] * repeats
     return reshape(copy(wide), tuple(shape))
+
+
+def _repeat_each(tracer: Tracer, repeats: Any, axis: Any) -> Any:
+    """Each element repeated its own number of times: a choice of places."""
+    if axis is None or not tracer.ndim:
+        tracer, axis = reshape(tracer, (-1,)), 0 if axis is None else axis
+    (axis,) = normalize_axes(axis, tracer.ndim)
+    if tracer.shape[axis] != repeats.size:
+        raise ValueError("operands could not be broadcast together with shape of the array and of repeats")
+    return HANDLERS["getitem"](tracer, (*[slice(None)] * axis, np.repeat(np.arange(repeats.size), repeats)))
 
 
 @implements(np.tile)

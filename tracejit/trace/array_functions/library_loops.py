@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
 
+from tracejit.ir import size as sizes
 from tracejit.trace.array_functions.choice import where_function
 from tracejit.trace.array_functions.shapes import (
     broadcast_arrays,
@@ -13,10 +15,12 @@ from tracejit.trace.array_functions.shapes import (
     reshape,
 )
 from tracejit.trace.array_functions.statistics import (
-    _keep,
+    kept,
 )
 from tracejit.trace.dispatch import asarray, implements, write_out
+from tracejit.trace.number import HostNumber, wrap
 from tracejit.trace.opaque import call_node, interrupt_call
+from tracejit.trace.protocol import Traced
 from tracejit.trace.record import (
     as_tracer,
     expand,
@@ -26,18 +30,104 @@ from tracejit.trace.state import current
 from tracejit.trace.tracer import Tracer
 
 
-def _same_type(function: Any, dtype: Any = None) -> None:
+def _same_shape(function: Any, dtype: Any = None) -> None:
+    """A function along an axis whose result has the array's shape, and its dtype if none is given."""
+
     def call(a: Any, *args: Any, **options: Any) -> Any:
-        tracer = asarray(a)
-        if ("axis" in options and options["axis"] is None) or (args and args[0] is None) or tracer.ndim == 0:
+        tracer, given = asarray(a), signature.bind(a, *args, **options).arguments
+        axis = given.get("axis", -1)
+        if axis is None or tracer.ndim == 0 or given.get("order") is not None:
             return interrupt_call(function, (a, *args), options)
-        return call_node(function, (tracer, *args), options, tracer.symbolic_shape, dtype or tracer.dtype)
+        # The axis is told by name and from the end, where it stays if axes are added in front.
+        (axis,) = normalize_axes(axis, tracer.ndim)
+        rest = {key: value for key, value in given.items() if key not in ("a", "axis", "order") and value is not None}
+        first = (tracer, rest.pop("kth")) if "kth" in rest else (tracer,)
+        options = {"axis": axis - tracer.ndim, **rest}
+        return call_node(function, first, options, tracer.symbolic_shape, dtype or tracer.dtype)
+
+    signature = inspect.signature(function)
+    implements(function)(call)
+
+
+_same_shape(np.sort)
+_same_shape(np.argsort, np.dtype(np.intp))
+_same_shape(np.partition)
+_same_shape(np.argpartition, np.dtype(np.intp))
+
+
+def _axes_last(tracer: Tracer, axis: Any) -> tuple[Tracer, tuple[int, ...]]:
+    """The array with the axes that a function goes over as one, the last; and which they were."""
+    axes = normalize_axes(axis, tracer.ndim)
+    others = [position for position in range(tracer.ndim) if position not in axes]
+    moved = tracer.transpose([*others, *axes]) if tracer.ndim else tracer
+    length = wrap(current(), sizes.product(tuple(tracer.symbolic_shape[position] for position in axes)))
+    shape = tuple(tracer.shape[position] for position in others)
+    return reshape(moved, (*shape, length)) if len(axes) != 1 else moved, axes
+
+
+@implements(np.median)
+def median(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: Any = False) -> Any:
+    tracer = asarray(a)
+    if tracer.dtype.kind not in "biuf":
+        return interrupt_call(np.median, (a,), {"axis": axis, "keepdims": kept(keepdims)})
+    flat, axes = _axes_last(tracer, axis)
+    rest = flat.symbolic_shape[:-1]
+    dtype = np.median(np.ones(1, tracer.dtype)).dtype
+    result = call_node(np.median, (flat,), {"axis": -1}, rest, dtype, scalar=not rest)
+    result = expand(result, axes) if kept(keepdims) and axes else result
+    return result if out is None else write_out(out, result)
+
+
+def _quantile(function: Any) -> None:
+    def call(
+        a: Any,
+        q: Any,
+        axis: Any = None,
+        out: Any = None,
+        overwrite_input: bool = False,
+        method: str = "linear",
+        keepdims: Any = False,
+        *,
+        weights: Any = None,
+    ) -> Any:
+        tracer, shares = asarray(a), _plain_shares(q)
+        if tracer.dtype.kind not in "biuf" or weights is not None or shares is None:
+            extra = {"axis": axis, "method": method, "keepdims": kept(keepdims), "weights": weights}
+            return interrupt_call(function, (a, q), extra)
+        flat, axes = _axes_last(tracer, axis)
+        # One element tells the dtype of the result, and what is wrong with q or the method.
+        count = np.ndim(shares)
+        probe = function(np.ones(1, tracer.dtype), shares, method=method)
+        shape = (*probe.shape, *flat.symbolic_shape[:-1])
+        options = {"axis": -1, "method": method}
+        result = call_node(function, (flat, q if count == 0 else shares), options, shape, probe.dtype, scalar=not shape)
+        result = expand(result, tuple(axis + count for axis in axes)) if kept(keepdims) and axes else result
+        return result if out is None else write_out(out, result)
 
     implements(function)(call)
 
 
-_same_type(np.sort)
-_same_type(np.argsort, np.dtype(np.intp))
+def _plain_shares(q: Any) -> Any:
+    """A number, or a list of numbers; None for what is only known later."""
+    if isinstance(q, HostNumber):
+        return q.value
+    unknown = isinstance(q, (list, tuple)) and any(isinstance(value, Traced) for value in q)
+    if isinstance(q, Tracer) or unknown or np.ndim(q) > 1:
+        return None
+    return np.asarray(q).tolist()
+
+
+_quantile(np.quantile)
+_quantile(np.percentile)
+
+
+@implements(np.digitize)
+def digitize(x: Any, bins: Any, right: bool = False) -> Any:
+    tracer, edges = asarray(x), asarray(bins)
+    if edges.ndim != 1:
+        return interrupt_call(np.digitize, (x, bins, right), {})
+    shape = tracer.symbolic_shape
+    return call_node(np.digitize, (tracer, edges), {"right": bool(right)}, shape, np.intp, scalar=not shape)
 
 
 def _cumulative(function: Any, ufunc: np.ufunc) -> None:
@@ -71,9 +161,9 @@ def _arg_reduction(function: Any) -> None:
         axes = normalize_axes(0 if axis is None else axis, tracer.ndim)
         if current().equal(tracer.symbolic_shape[axes[0]], 0):
             raise ValueError(f"attempt to get {function.__name__} of an empty sequence")
-        kept = tuple(d for p, d in enumerate(tracer.symbolic_shape) if p not in axes)
-        result = call_node(function, (tracer,), {"axis": axes[0]}, kept, np.intp, scalar=not kept)
-        result = expand(result, axes) if _keep(keepdims) and axis is not None else result
+        shape = tuple(d for p, d in enumerate(tracer.symbolic_shape) if p not in axes)
+        result = call_node(function, (tracer,), {"axis": axes[0]}, shape, np.intp, scalar=not shape)
+        result = expand(result, axes) if kept(keepdims) and axis is not None else result
         return result if out is None else write_out(out, result)
 
     implements(function)(call)

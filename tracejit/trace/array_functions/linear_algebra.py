@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -12,7 +12,6 @@ from tracejit.ir import size as sizes
 from tracejit.ir.node import Shape
 from tracejit.ops import linear_algebra as library
 from tracejit.trace.array_functions.creation import full_node
-from tracejit.trace.array_functions.diagonals import diagonal_view
 from tracejit.trace.array_functions.products import matmul
 from tracejit.trace.array_functions.shapes import expand_dims, swapaxes
 from tracejit.trace.dispatch import asarray, copy, implements
@@ -72,9 +71,7 @@ def _matrices(tracer: Tracer) -> Shape:
 for _function in (np.linalg.inv, np.linalg.cholesky, library.inverse_or_nan, library.cofactors):
     implements(_function)(_matrix_call(_function, _matrices))
 implements(np.linalg.det)(_matrix_call(np.linalg.det, _stack))
-_pinv = _matrix_call(
-    np.linalg.pinv, lambda t: (*_stack(t), t.symbolic_shape[-1], t.symbolic_shape[-2]), square=False
-)
+_pinv = _matrix_call(np.linalg.pinv, lambda t: (*_stack(t), t.symbolic_shape[-1], t.symbolic_shape[-2]), square=False)
 
 
 @implements(np.linalg.pinv)
@@ -97,6 +94,10 @@ def solve(a: Any, b: Any) -> Any:
     return result[..., 0] if right.ndim == 1 else result
 
 
+def _identity_like(tracer: Tracer) -> Any:
+    return np.tril(np.triu(full_node(tracer.shape, 1, tracer.dtype)))
+
+
 @implements(np.linalg.matrix_power)
 def matrix_power(a: Any, n: Any) -> Any:
     """By repeated squares, in NumPy's order."""
@@ -104,9 +105,7 @@ def matrix_power(a: Any, n: Any) -> Any:
     if tracer.dtype.kind not in "biuf" or not _is_square(tracer):
         return interrupt_call(np.linalg.matrix_power, (a, n), {})
     if power == 0:
-        result = full_node(tracer.shape, 0, tracer.dtype)
-        diagonal_view(result)[...] = 1
-        return result
+        return _identity_like(tracer)
     base, power = (np.linalg.inv(tracer), -power) if power < 0 else (tracer, power)
     if power == 1:
         return copy(asarray(base))
@@ -147,7 +146,8 @@ def slogdet(a: Any) -> Any:
 
 
 _SLOGDET, _EIGH, _SVD, _QR = (
-    type(function(np.eye(1))) for function in (np.linalg.slogdet, np.linalg.eigh, np.linalg.svd, np.linalg.qr)
+    cast(Callable[..., Any], type(function(np.eye(1))))
+    for function in (np.linalg.slogdet, np.linalg.eigh, np.linalg.svd, np.linalg.qr)
 )
 """NumPy's named tuples of results."""
 
@@ -233,7 +233,7 @@ def qr(a: Any, mode: str = "reduced") -> Any:
 
 @implements(np.linalg.outer)
 def outer(x1: Any, x2: Any, /) -> Any:
-    return expand_dims(x1, -1) * expand_dims(x2, -2)
+    return np.multiply(expand_dims(x1, -1), expand_dims(x2, -2))
 
 
 implements(np.linalg.matrix_transpose)(lambda x, /: swapaxes(x, -1, -2))

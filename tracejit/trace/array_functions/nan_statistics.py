@@ -73,7 +73,7 @@ _without_nan(np.min)(_extremum("min", np.inf))
 
 @_without_nan(np.var)
 def nanvar(tracer: Tracer, axis: Any, keepdims: bool, ddof: Any = 0) -> Any:
-    center = elementwise(OPS["divide"], reduce(OPS["sum"], where(_holes(tracer), 0, tracer), axis, True), _count(tracer, axis, True))
+    center = nanmean(tracer, axis, True)
     difference = where(_holes(tracer), 0, elementwise(OPS["subtract"], tracer, center))
     count = elementwise(OPS["subtract"], _count(tracer, axis, keepdims), ddof)
     total = reduce(OPS["sum"], np.square(difference), axis, keepdims)

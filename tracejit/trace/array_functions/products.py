@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from string import ascii_letters
 from typing import Any
 
@@ -121,7 +122,7 @@ def einsum(*operands: Any, **options: Any) -> Any:
 
 
 def _formula(operands: tuple[Any, ...]) -> tuple[list[Tracer], str | None]:
-    """einsum's operands, and its formula with the result spelt out and no dots; None where it is out of the ordinary."""
+    """einsum's operands, and its formula with the result spelt out and no dots; None where it is unusual."""
     if isinstance(operands[0], str):
         tracers = [asarray(value) for value in operands[1:]]
         inputs, arrow, output = operands[0].replace(" ", "").partition("->")
@@ -134,9 +135,11 @@ def _formula(operands: tuple[Any, ...]) -> tuple[list[Tracer], str | None]:
         arrow, output = ("->", _letters(operands[-1])) if len(operands) % 2 else ("", "")
     used = "".join([*terms, output])
     free = [letter for letter in ascii_letters if letter not in used]
-    named = [len(term.replace("...", "")) for term in terms]
-    hidden = [tracer.ndim - count if "..." in term else 0 for term, tracer, count in zip(terms, tracers, named, strict=False)]
-    if len(terms) != len(tracers) or max(hidden) > len(free) or min(hidden) < 0 or used.count(".") != 3 * used.count("..."):
+    if len(terms) != len(tracers) or used.count(".") != 3 * used.count("..."):
+        return tracers, None
+    pairs = zip(terms, tracers, strict=True)
+    hidden = [tracer.ndim - len(term) + 3 if "..." in term else 0 for term, tracer in pairs]
+    if not 0 <= min(hidden) <= max(hidden) <= len(free):
         return tracers, None
     letters = "".join(free[: max(hidden)])
     terms = [term.replace("...", letters[len(letters) - count :]) for term, count in zip(terms, hidden, strict=True)]
@@ -179,6 +182,21 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     return result
 
 
+@implements(np.linalg.multi_dot)
+def multi_dot(arrays: Any, *, out: Any = None) -> Any:
+    """NumPy chooses the cheapest order; what meets what is checked here, as its error would come late."""
+    trace, tracers = current(), [asarray(value) for value in arrays]
+    inner = all(tracer.ndim == 2 for tracer in tracers[1:-1])
+    if len(tracers) < 3 or not inner or not {tracers[0].ndim, tracers[-1].ndim} <= {1, 2}:
+        return interrupt_call(np.linalg.multi_dot, (arrays,), {"out": out})
+    if not all(trace.equal(a.symbolic_shape[-1], b.symbolic_shape[0]) for a, b in pairwise(tracers)):
+        return interrupt_call(np.linalg.multi_dot, (arrays,), {"out": out})
+    shape = (*tracers[0].symbolic_shape[:-1], *tracers[-1].symbolic_shape[1:])
+    dtype = np.result_type(*(tracer.dtype for tracer in tracers))
+    result = call_node(np.linalg.multi_dot, (tracers,), {}, shape, dtype, scalar=not shape)
+    return result if out is None else write_out(out, result)
+
+
 @implements(np.kron)
 def kron(a: Any, b: Any) -> Any:
     left, right = asarray(a), asarray(b)
@@ -192,7 +210,7 @@ def kron(a: Any, b: Any) -> Any:
 @implements(np.cross)
 def cross(a: Any, b: Any, *args: Any, **options: Any) -> Any:
     left, right = asarray(a), asarray(b)
-    if args or options or left.symbolic_shape[-1:] != right.symbolic_shape[-1:] or left.shape[-1] != 3:
+    if args or options or not (left.ndim and right.ndim) or left.shape[-1] != 3 or right.shape[-1] != 3:
         return interrupt_call(np.cross, (a, b, *args), options)
     pairs = [(1, 2), (2, 0), (0, 1)]
     return stack([left[..., i] * right[..., j] - left[..., j] * right[..., i] for i, j in pairs], -1)

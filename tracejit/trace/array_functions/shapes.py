@@ -237,6 +237,17 @@ def flipud(m: Any) -> Tracer:
     return flip(m, 0)
 
 
+@implements(np.rot90)
+def rot90(m: Any, k: Any = 1, axes: Any = (0, 1)) -> Tracer:
+    first, second = axes
+    turns = operator.index(k) % 4
+    if turns == 0:
+        return asarray(m)[...]  # type: ignore[no-any-return]
+    if turns == 2:
+        return flip(m, (first, second))
+    return swapaxes(flip(m, second), first, second) if turns == 1 else flip(swapaxes(m, first, second), second)
+
+
 @implements(np.atleast_1d)
 def atleast_1d(*arrays: Any) -> Any:
     results = tuple(asarray(a) if asarray(a).ndim >= 1 else reshape(a, (1,)) for a in arrays)

@@ -12,13 +12,14 @@ from tracejit.trace.dispatch import asarray, implements, write_out
 from tracejit.trace.number import wrap
 from tracejit.trace.opaque import interrupt_call
 from tracejit.trace.record import (
+    broadcast,
     elementwise,
     normalize_axes,
     reduce,
     where,
 )
 from tracejit.trace.state import current
-from tracejit.trace.tracer import Tracer
+from tracejit.trace.tracer import Tracer, fresh
 
 
 @implements(np.mean)
@@ -29,14 +30,15 @@ def mean(
     if where is not np._NoValue:
         return interrupt_call(np.mean, (a,), {"axis": axis, "dtype": dtype, "keepdims": keepdims, "where": where})
     work = _mean_dtype(tracer.dtype, dtype)
-    total = reduce(OPS["sum"], tracer, axis, _keep(keepdims), work)
+    total = reduce(OPS["sum"], tracer, axis, kept(keepdims), work)
     result = elementwise(OPS["divide"], total, _count(tracer, axis))
     if dtype is None and tracer.dtype == np.float16:
         result = result.astype(np.float16)
     return result if out is None else write_out(out, result)
 
 
-def _keep(keepdims: Any) -> bool:
+def kept(keepdims: Any) -> bool:
+    """NumPy's `keepdims` argument as a bool."""
     return bool(keepdims) if keepdims is not np._NoValue else False
 
 
@@ -65,7 +67,7 @@ def var(
     count = _count(tracer, axis)
     center = elementwise(OPS["divide"], reduce(OPS["sum"], work, axis, True), count)
     difference = elementwise(OPS["subtract"], work, center)
-    total = reduce(OPS["sum"], elementwise(OPS["square"], difference), axis, _keep(keepdims))
+    total = reduce(OPS["sum"], elementwise(OPS["square"], difference), axis, kept(keepdims))
     divisor = count - ddof
     result = elementwise(OPS["divide"], total, divisor if divisor > 0 else 0)
     if dtype is None and tracer.dtype == np.float16:
@@ -77,14 +79,15 @@ def var(
 def std(
     a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False, **options: Any
 ) -> Any:
-    result = elementwise(OPS["sqrt"], var(a, axis, dtype, None, ddof, keepdims, **options))
+    # Of equal elements the least, and flat there; var's slope is zero.
+    result = elementwise(OPS["norm_root"], var(a, axis, dtype, None, ddof, keepdims, **options))
     return result if out is None else write_out(out, result)
 
 
 @implements(np.ptp)
 def ptp(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
-    high = reduce(OPS["max"], a, axis, _keep(keepdims))
-    result = elementwise(OPS["subtract"], high, reduce(OPS["min"], a, axis, _keep(keepdims)))
+    high = reduce(OPS["max"], a, axis, kept(keepdims))
+    result = elementwise(OPS["subtract"], high, reduce(OPS["min"], a, axis, kept(keepdims)))
     return result if out is None else write_out(out, result)
 
 
@@ -98,7 +101,7 @@ def count_nonzero(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
 def nansum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False) -> Any:
     tracer = asarray(a)
     clean = where(np.isnan(tracer), 0, tracer) if tracer.dtype.kind == "f" else tracer
-    result = reduce(OPS["sum"], clean, axis, _keep(keepdims), dtype)
+    result = reduce(OPS["sum"], clean, axis, kept(keepdims), dtype)
     return result if out is None else write_out(out, result)
 
 
@@ -106,10 +109,19 @@ def nansum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdim
 def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: Any = False) -> Any:
     if weights is None and not returned:
         return mean(a, axis, keepdims=keepdims)
-    tracer, heavy = asarray(a), asarray(weights) if weights is not None else None
-    if returned or heavy is None or heavy.ndim != tracer.ndim:
-        return interrupt_call(
-            np.average, (a,), {"axis": axis, "weights": weights, "returned": returned, "keepdims": _keep(keepdims)}
-        )
-    total = reduce(OPS["sum"], elementwise(OPS["multiply"], tracer, heavy), axis, _keep(keepdims))
-    return elementwise(OPS["divide"], total, reduce(OPS["sum"], heavy, axis, _keep(keepdims)))
+    tracer = asarray(a)
+    heavy = asarray(1 if weights is None else weights)
+    if weights is not None and heavy.ndim != tracer.ndim:
+        if heavy.ndim != 1 or not isinstance(axis, int):
+            return interrupt_call(
+                np.average, (a,), {"axis": axis, "weights": weights, "returned": returned, "keepdims": kept(keepdims)}
+            )
+        (place,) = normalize_axes(axis, tracer.ndim)
+        heavy = heavy[tuple(slice(None) if p == place else None for p in range(tracer.ndim))]
+    trace, exact = current(), tracer.dtype.kind in "biu"
+    dtype = np.result_type(tracer.dtype, heavy.dtype, *([np.float64] if exact else []))
+    spread = fresh(trace, broadcast(trace, heavy.astype(dtype).node, tracer.symbolic_shape))
+    share = reduce(OPS["sum"], spread, axis, kept(keepdims))
+    total = reduce(OPS["sum"], elementwise(OPS["multiply"], tracer, spread), axis, kept(keepdims))
+    result = elementwise(OPS["divide"], total, share)
+    return (result, share) if returned else result

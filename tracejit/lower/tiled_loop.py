@@ -1,0 +1,167 @@
+"""A sequential loop over many elements, a tile of elements at a time, so that its body is vectorized.
+
+for i in range(n):                     for tile in range(0, n, TILE):
+    c = a(i)                               for i in tile: row[i] = a(i)
+    for t in range(T):         ->          for t in range(T):
+        c = f(c, x[t, i])                      for i in tile: row[i] = f(row[i], x[t, i])
+    out[i] = c                             for i in tile: out[i] = row[i]
+
+The rows are on the stack and stay in the nearest cache.  A body that branches, or loops again, keeps its carries in
+registers instead (see `control_flow`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tracejit.lower.instructions import Emitter
+from tracejit.lower.llvm_types import memory_type, word
+from tracejit.lower.placement import Placement
+from tracejit.lower.scalar_llvm import store_value
+from tracejit.schedule.kernel import (
+    Instruction,
+    IntegerValue,
+    Kernel,
+    Literal,
+    Load,
+    Loop,
+    Position,
+    ScalarParameter,
+    Store,
+    arguments,
+    blocks,
+    walk,
+)
+from tracejit.vecmath import language
+from tracejit.vecmath.language import Scalar
+
+WIDTH = 128
+"""Elements in a tile."""
+
+MOST_ROWS = 64
+"""Rows that are kept on the stack; with more of them the nearest cache would not do."""
+
+
+@dataclass(frozen=True)
+class TiledLoop:
+    """A kernel's only stage, cut: what comes before the loop, the loop, what comes after; and what needs a row."""
+
+    before: tuple[Instruction, ...]
+    line: Instruction
+    after: tuple[Instruction, ...]
+    kept: tuple[Instruction, ...]
+
+    @property
+    def loop(self) -> Loop:
+        assert isinstance(self.line.body, Loop)
+        return self.line.body
+
+
+def tiled_loop(kernel: Kernel, placement: Placement) -> TiledLoop | None:
+    """The loop of a kernel that runs in tiles, if it has one."""
+    if len(kernel.stages) != 1 or kernel.stages[0].axes or not _has_elements(kernel):
+        return None
+    depth = len(kernel.outer)
+    lines = [line for line in kernel.stages[0].instructions if placement.depth(line.number) == depth]
+    control = [place for place, line in enumerate(lines) if blocks(line.body)]
+    if len(control) != 1:
+        return None
+    before, line, after = lines[: control[0]], lines[control[0]], lines[control[0] + 1 :]
+    loop = line.body
+    if not isinstance(loop, Loop) or loop.axis is None or any(blocks(inner.body) for inner in loop.body.instructions):
+        return None
+    used = {x for inner in (*walk([line]), *after) for x in arguments(inner.body)} | {*loop.body.values}
+    kept = tuple(inner for inner in before if inner.number in used and not _read_again(kernel, inner))
+    return TiledLoop(tuple(before), line, tuple(after), kept) if len(loop.carries) + len(kept) <= MOST_ROWS else None
+
+
+def _has_elements(kernel: Kernel) -> bool:
+    """Whether anything varies along the last outer axis; the kernel of scalars has one too, of length one."""
+    accesses = (line.body for line in kernel.instructions if isinstance(line.body, Load | Store))
+    return any(index.axis == kernel.outer[-1] for body in accesses for index in body.indices)
+
+
+def _read_again(kernel: Kernel, line: Instruction) -> bool:
+    """Whether a value is had as cheaply from where it comes from as from a row."""
+    if isinstance(line.body, Load):
+        return kernel.operands[line.body.operand].role == "in"
+    return isinstance(line.body, Literal | ScalarParameter | IntegerValue | Position)
+
+
+def emit_tiles(emitter: Emitter, tiled: TiledLoop, begin: Any, end: Any) -> None:
+    """The last of the outer loops, from `begin` to `end`, with all that is in it."""
+    nest, builder, loop = emitter.nest, emitter.builder, tiled.loop
+    carries = [_Row(emitter, line.dtype) for line in loop.carries]
+    kept = [_Row(emitter, line.dtype) for line in tiled.kept]
+    with nest.loop(begin, end, step=WIDTH, parallel=False) as first:
+        stop = builder.add(first, word(WIDTH), flags=("nsw",))
+        stop = builder.select(builder.icmp_signed("<", stop, end), stop, end)
+        with _elements(emitter, first, stop) as column:
+            _write(carries, column, [emitter.value(number) for number in loop.initial])
+            _write(kept, column, [emitter.value(line.number) for line in tiled.kept])
+        with _iterations(emitter, loop), _elements(emitter, first, stop) as column:
+            _define(emitter, (*loop.carries, *tiled.kept), (*carries, *kept), column)
+            emitter.run(loop.body.instructions)
+            _write(carries, column, [emitter.value(number) for number in loop.body.values])
+        with _elements(emitter, first, stop) as column:
+            _define(emitter, tiled.kept, kept, column)
+            emitter.leave(tiled.line.number, tuple(row.read(column) for row in carries))
+            emitter.run(tiled.after)
+
+
+@contextmanager
+def _iterations(emitter: Emitter, loop: Loop) -> Iterator[None]:
+    """The sequential loop."""
+    nest, builder, axis = emitter.nest, emitter.builder, loop.axis
+    assert axis is not None
+    extent = nest.extent(axis)
+    with nest.loop(word(0), extent, axis=axis, parallel=False) as i:
+        if loop.reverse:
+            with nest.at(len(nest.levels) - 1):
+                last = builder.sub(extent, word(1), flags=("nsw",))
+                nest.axis_values[axis] = builder.sub(last, i, flags=("nsw",))
+        yield
+
+
+@contextmanager
+def _elements(emitter: Emitter, first: Any, stop: Any) -> Iterator[Any]:
+    """The loop over a tile's elements, by their place in the tile."""
+    with emitter.nest.loop(first, stop, axis=emitter.kernel.outer[-1]) as i:
+        yield emitter.builder.sub(i, first, flags=("nsw",))
+
+
+def _define(emitter: Emitter, lines: Sequence[Instruction], rows: Sequence[_Row], column: Any) -> None:
+    for line, row in zip(lines, rows, strict=True):
+        emitter.define(line.number, row.read(column))
+
+
+def _write(rows: Sequence[_Row], column: Any, values: Sequence[Scalar]) -> None:
+    """All rows at once: every value was computed from the old ones."""
+    for row, value in zip(rows, values, strict=True):
+        row.write(column, value)
+
+
+class _Row:
+    """One value for each element of a tile."""
+
+    def __init__(self, emitter: Emitter, dtype: str) -> None:
+        self._emitter, self._dtype = emitter, np.dtype(dtype)
+        self._slot = emitter.nest.stack_slot(memory_type(self._dtype), WIDTH)
+
+    def _at(self, column: Any) -> Any:
+        element = memory_type(self._dtype)
+        return self._emitter.builder.gep(self._slot, [column], inbounds=True, source_etype=element)
+
+    def read(self, column: Any) -> Scalar:
+        return self._emitter.load(self._at(column), self._dtype, self._dtype)
+
+    def write(self, column: Any, value: Scalar) -> None:
+        pointer = self._at(column)
+        element: Any = language.cast(value, self._dtype)
+        with self._emitter.nest.memory():
+            store_value(self._emitter.builder, pointer, element)
