@@ -55,6 +55,8 @@ def walk():
     lowering(program)
     running(jitted, rng)
     branching()
+    looping()
+    differentiating()
     eager(rng)
 
 
@@ -200,8 +202,39 @@ def branching():
         print(f"\nif it is {outcome}:\n{short(segment.graph)}")
 
 
+def logistic(x, rate):
+    return tj.fori_loop(0, 50, lambda i, population: rate * population * (1.0 - population), x)
+
+
+def looping():
+    chapter("8. Structured control flow: a loop is one node with a body, and one native loop (tracejit.control)")
+    jitted = tj.jit(logistic)
+    print(f"logistic(0.2, 3.1) = {jitted(0.2, 3.1)}\n")
+    print(short(jitted.trace(0.2, 3.1)))
+    for step in jitted.roots[0].program.steps:
+        if isinstance(step, Launch):
+            print(f"\n{python_source(step.kernel)}")
+
+
+def distance(x, y):
+    return np.sum((np.sin(x) - y) ** 2)
+
+
+def differentiating():
+    chapter("9. Derivatives: rules of the op table, from graph to graph, so forward and backward fuse (tracejit.autodiff)")
+    for name in ("sin", "multiply", "power"):
+        print(f"{name:9} has the partial derivatives {OPS[name].derivative}")
+    gradient = tj.grad(distance)
+    x, y = np.linspace(0.0, 1.0, 4), np.ones(4)
+    print(f"\ngrad(distance)({x}, {y}) = {gradient(x, y)}\n")
+    print(short(gradient.compiled.roots[0].graph))
+    for step in gradient.compiled.roots[0].program.steps:
+        if isinstance(step, Launch):
+            print(f"\n{python_source(step.kernel)}")
+
+
 def eager(rng):
-    chapter("8. Eager: every op is a function too, with the bits that it has inside a jitted function")
+    chapter("10. Eager: every op is a function too, with the bits that it has inside a jitted function")
     x = rng.random(5)
     print("tj.exp(x) =", tj.exp(x))
     print("the same bits under jit:", np.array_equal(tj.exp(x), tj.jit(lambda v: np.exp(v))(x)))

@@ -24,6 +24,9 @@ LANDMARKS = (
     "is float32[n,n] contiguous",
     "segment 0 ends with bool()",
     "if it is False:",
+    "loop 50 times(",
+    "has the partial derivatives ('cos(x)',)",
+    "grad(distance)(",
     "the same bits under jit: True",
 )
 

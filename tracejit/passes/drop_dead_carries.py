@@ -1,9 +1,11 @@
 """What nothing reads of a loop's results is not computed: ys, carries that feed only themselves, constants, xs.
 
 v0 = loop n0 times(carries=[x0, x1])             v0 = loop n0 times(carries=[x0])
-    do(i, c, d):                         ->          do(i, c):
-        return c + 1.0, d * 2.0                          return c + 1.0
-return v0[0]                                     return v0[0]
+    do(x0: i64, x1: f64, x2: f64):                   do(x0: i64, x1: f64):
+        v0: f64 = x1 + 1.0                               v0: f64 = x1 + 1.0
+        v1: f64 = x2 * 2.0                 ->            return v0
+        return v0, v1                            v1: f64 = v0[0]
+v1: f64 = v0[0]
 """
 
 from __future__ import annotations

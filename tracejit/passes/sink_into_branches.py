@@ -1,11 +1,11 @@
 """Work that only one branch of a control node uses is done in that branch, so not at all where another is taken.
 
-v0: f64[n, n] = np.linalg.inv(x0)                v1 = branch on x1(x0)
-v1 = branch on x1(v0, x0)                            if(x0: f64[n, n], x1: f64[n, n]):
-    if(x0: f64[n, n], x1: f64[n, n]):    ->              v0: f64[n, n] = np.linalg.inv(x1)
-        return x0                                        return v0
-    else(x0: f64[n, n], x1: f64[n, n]):              else(...):
-        return x1                                        return x0
+v0: f64[n, n] = np.linalg.inv(x0)                v0 = branch on x1(x0)
+v1 = branch on x1(x0, v0)                            else(x0: f64[n, n]):
+    else(x0: f64[n, n], x1: f64[n, n]):                  return x0
+        return x0                          ->        if(x0: f64[n, n]):
+    if(x0: f64[n, n], x1: f64[n, n]):                    v0: f64[n, n] = np.linalg.inv(x0)
+        return x1                                        return v0
 """
 
 from __future__ import annotations
