@@ -35,7 +35,7 @@ def same(found: Any, wanted: Any, exact: bool = True) -> None:
         if exact:
             np.testing.assert_array_equal(a, b)
         else:
-            np.testing.assert_allclose(a, b, rtol=1e-13)
+            np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-15)
 
 
 def three_ways(function: Callable[..., Any], *args: Any, exact: bool = True) -> Any:

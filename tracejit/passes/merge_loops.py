@@ -1,12 +1,13 @@
 """A loop whose results another loop computes too is not run: derivatives repeat the loops that they differentiate.
 
-v0 = loop n0 times(carries=[x0])             v1 = loop n0 times(carries=[x0])
-    do(i, c):                                    do(i, c):
-        return c * 2.0                   ->          return c * 2.0, c
-v1 = loop n0 times(carries=[x0])             return v1[0], v1[1]
-    do(i, c):
-        return c * 2.0, c
-return v0[0], v1[1]
+v0 = loop n0 times(carries=[x0])                       v1 = loop n0 times(carries=[x0])
+    do(x0: i64, x1: f64):                                  do(x0: i64, x1: f64):
+        v0: f64 = x1 * 2.0                                     v0: f64 = x1 * 2.0
+        return v0                                  ->          return v0, x1
+v1 = loop n0 times(carries=[x0])
+    do(x0: i64, x1: f64):                              (v0[0] is v1[0])
+        v0: f64 = x1 * 2.0
+        return v0, x1
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.ir import size as sizes
+from tracejit.ir.graph import Graph
 from tracejit.ir.node import ArrayType, Node
 from tracejit.ir.size import Dimension
 from tracejit.trace.bodies import (
@@ -31,6 +32,9 @@ from tracejit.trace.opaque import interrupt_call
 from tracejit.trace.record import broadcast_shapes
 from tracejit.trace.state import Trace, current, user_line
 from tracejit.trace.tracer import Tracer, fresh
+
+SMALL_LOOP = 96
+"""Elements of all that goes into and comes out of one iteration up to which sizes are guarded, not generic."""
 
 WIDENINGS = 6
 """How often a body is traced anew because its carry came out wider than it went in."""
@@ -203,6 +207,7 @@ class _Loop:
             condition = None
             del bodies[1]
         graphs, constants = close_bodies(self.trace, bodies)
+        self._fix_small(graphs[0])
         parts = loop_parts(
             self.trace,
             graphs[0],
@@ -218,6 +223,15 @@ class _Loop:
         last = [fresh(self.trace, n, s and not n.shape) for n, s in zip(parts, scalars, strict=False)]
         ys = [fresh(self.trace, node) for node in parts[len(last) :]]
         return self.structure.rebuild(last), found.structure.rebuild(ys)
+
+    def _fix_small(self, body: Graph) -> None:
+        """Guard on the sizes of small arrays that a body mixes: with known sizes they live in registers."""
+        mixing = any(node.kind not in ("source", "elementwise") for node in body.nodes)
+        shapes = [node.shape for node in (*body.inputs, *body.outputs)]
+        elements = sum(self.trace.value(sizes.product(shape)) for shape in shapes)
+        if mixing and elements <= SMALL_LOOP:
+            for dimension in {d for shape in shapes for d in shape if not isinstance(d, int)}:
+                self.trace.equal(dimension, self.trace.value(dimension))
 
     def _iterations(self, bodies: Sequence[tuple[Sequence[Node], Sequence[Node], int]]) -> Dimension:
         """How often a while loop goes round, by running it with a counter among its carries."""

@@ -36,7 +36,8 @@ def operand(trace: Trace, value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return stack_list(trace, value)
     if hasattr(type(value), "__jitted_call__"):
-        raise Untraceable(f"the function works on a tracejit.{type(value).__name__} that is no argument of it (at {user_line()})")
+        kind = type(value).__name__
+        raise Untraceable(f"the function works on a tracejit.{kind} that is no argument of it (at {user_line()})")
     raise TypeError(f"unsupported operand of type {type(value).__name__} in a traced function (at {user_line()})")
 
 
