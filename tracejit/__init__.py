@@ -3,18 +3,21 @@
 `jit` compiles a function; every op of the op table is here too as an eager function (`tracejit.sin(x)`).
 """
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from tracejit.control import cond, fori_loop, map, scan, switch, while_loop  # noqa: A004 - see `map`
 from tracejit.driver import Jitted, disable_jit, jit
-from tracejit.eager import NAMES, Array, GradientTape, enable_grad, function, no_grad
 from tracejit.runtime.threads import get_num_threads, set_num_threads
-from tracejit.transform.check_grads import check_grads
-from tracejit.transform.checkpoint import checkpoint, stop_gradient
-from tracejit.transform.custom import custom_jvp, custom_vjp
-from tracejit.transform.gradients import grad, jvp, linearize, value_and_grad, vjp
-from tracejit.transform.jacobians import hessian, jacobian
-from tracejit.transform.vmap import vmap
+
+if TYPE_CHECKING:
+    from tracejit.control import cond, fori_loop, map, scan, switch, while_loop  # noqa: A004 - see `map`
+    from tracejit.eager import Array, GradientTape, enable_grad, no_grad
+    from tracejit.transform.check_grads import check_grads
+    from tracejit.transform.checkpoint import checkpoint, stop_gradient
+    from tracejit.transform.custom import custom_jvp, custom_vjp
+    from tracejit.transform.gradients import grad, jvp, linearize, value_and_grad, vjp
+    from tracejit.transform.jacobians import hessian, jacobian
+    from tracejit.transform.vmap import vmap
 
 __version__ = "0.1.0"
 
@@ -50,11 +53,32 @@ __all__ = [
 ]
 
 
+_HOMES = {
+    "tracejit.control": ("cond", "fori_loop", "map", "scan", "switch", "while_loop"),
+    "tracejit.eager": ("Array", "GradientTape", "enable_grad", "no_grad"),
+    "tracejit.transform.check_grads": ("check_grads",),
+    "tracejit.transform.checkpoint": ("checkpoint", "stop_gradient"),
+    "tracejit.transform.custom": ("custom_jvp", "custom_vjp"),
+    "tracejit.transform.gradients": ("grad", "jvp", "linearize", "value_and_grad", "vjp"),
+    "tracejit.transform.jacobians": ("hessian", "jacobian"),
+    "tracejit.transform.vmap": ("vmap",),
+}
+"""What is loaded when it is first asked for, so that a process that only runs compiled functions starts fast."""
+
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
 def __getattr__(name: str) -> Any:
-    if name in NAMES:
-        return function(name)
-    raise AttributeError(f"module 'tracejit' has no attribute {name!r}")
+    if name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+    else:
+        functions = import_module("tracejit.eager.functions")
+        if name not in functions.NAMES:
+            raise AttributeError(f"module 'tracejit' has no attribute {name!r}")
+        value = functions.function(name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, *NAMES])
+    return sorted({*__all__, *import_module("tracejit.eager.functions").NAMES})

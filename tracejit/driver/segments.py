@@ -115,14 +115,29 @@ class Break:
             return None
         result = perform(self.call, operands, run)
         run.path.append((self, result))
-        if not self.outcome:
+        decides = self.outcome or isinstance(result, Raised)
+        if not decides:
             add_result_leaves(result, run.leaves)
         for key, segment in self.children:
-            if not self.outcome or same_outcome(key, result):
+            if same_outcome(key, result) if decides else not isinstance(key, Raised):
                 found = segment.function(run)
                 if found is not MISS:
                     return found
         return run.jitted.trace_tail(run)
+
+
+@dataclass(frozen=True, eq=False)
+class Raised:
+    """What a call between segments came to: an exception, which the user's code may catch."""
+
+    error: Exception
+
+    def __eq__(self, other: object) -> bool:
+        alike = isinstance(other, Raised) and type(self.error) is type(other.error)
+        return alike and str(self.error) == str(other.error)  # type: ignore[attr-defined]
+
+    def __hash__(self) -> int:
+        return hash((type(self.error), str(self.error)))
 
 
 def same_outcome(a: Any, b: Any) -> bool:
@@ -130,7 +145,7 @@ def same_outcome(a: Any, b: Any) -> bool:
 
 
 def perform(call: Call, operands: tuple[Any, ...], run: Run) -> Any:
-    """The call itself, on real values."""
+    """The call itself, on real values; what it raises is its result."""
 
     def fill(item: Any) -> Any:
         if isinstance(item, Slot):
@@ -143,7 +158,10 @@ def perform(call: Call, operands: tuple[Any, ...], run: Run) -> Any:
             return type(item)(map(fill, item))
         return {key: fill(value) for key, value in item.items()} if type(item) is dict else item
 
-    return call.function(*map(fill, call.args), **{key: fill(value) for key, value in call.options.items()})
+    try:
+        return call.function(*map(fill, call.args), **{key: fill(value) for key, value in call.options.items()})
+    except Exception as error:
+        return Raised(error.with_traceback(None))
 
 
 def leaf_kind(value: Any) -> str:

@@ -195,12 +195,14 @@ class Tracing:
             following = Break(call, outcome, tuple(s.number for s in new), user_line(), dict(trace.origins))
             result = self._run_segment(following, live, new, operands)
             self.run.path.append((following, result))
-            if not outcome:
+            if not outcome and not isinstance(result, Raised):
                 add_result_leaves(result, self.run.leaves)
         past = Past(tuple(tracer.node for tracer in operands), call.name, following.line)
         self._rebind(live, new, following)
         self.last_break, self.last_result = following, result
         trace.guards.clear()
+        if isinstance(result, Raised):
+            raise result.error
         if outcome:
             return result
         known = len(trace.leaves)

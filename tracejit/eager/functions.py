@@ -68,13 +68,22 @@ def function(name: str) -> Callable[..., Any]:
     traced.__name__ = traced.__qualname__ = name
     traced.__doc__ = _documentation(op)
     compiled = Jitted(traced, ("axis", "keepdims") if op.kind == "reduce" else (), False, False)
+    compiled.disabled = compiled.disabled and op.reference is not None
 
     def call(*args: Any, **options: Any) -> Any:
         if ACTIVE.trace is not None:
             return traced(*args, **options)
-        if disabled() and op.reference is not None:
+        if not disabled():
+            return compiled(*args, **options)
+        if op.reference is not None:
             return op.reference(*args, **options)
-        return compiled(*args, **options)
+        # NumPy has no such function: the kernel is all there is of the op.
+        before = ACTIVE.disabled
+        ACTIVE.disable(False)
+        try:
+            return compiled(*args, **options)
+        finally:
+            ACTIVE.disable(before)
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = traced.__doc__

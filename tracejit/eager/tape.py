@@ -100,7 +100,7 @@ class Run:
     def recorded(self) -> bool:
         """Whether somebody else listens to what this run's derivatives are made of."""
         known = [variable._tracked for variable in self.variables if variable._tracked is not None]
-        return listeners(known) is not None
+        return bool(STATE.sessions) or listeners(known) is not None
 
     def tracked(self, leaf: Any) -> Tracked | None:
         """What an output is tracked by."""
@@ -109,17 +109,23 @@ class Run:
         refresh(leaf)
         return leaf._tracked
 
+    def kept(self, leaf: Any) -> bool:
+        """Whether the caller has the leaf as an Array: it has given some, or an outer derivative follows this one.
+
+        The outer one reaches what the function found in its closure.
+        """
+        known = self.tracked(leaf)
+        return self.arrays or (known is not None and any(known.followed_by(session) for session in STATE.sessions))
+
     def shown(self, value: Any) -> Any:
-        """A value as the caller has it: Arrays only where Arrays were given."""
+        """A value as the caller has it."""
         leaves: list[Any] = []
         tree = flatten(value, leaves)
-        if self.arrays:
-            return value
-        return rebuild(tree, [_released(leaf) for leaf in leaves])
+        return rebuild(tree, [leaf if self.kept(leaf) else _released(leaf) for leaf in leaves])
 
     def given(self, leaf: Any) -> Any:
         """A derivative as the caller has it."""
-        if not self.arrays:
+        if not self.kept(leaf):
             return _released(leaf)
         return leaf if leaf is None or isinstance(leaf, Array) else Array(leaf)
 
