@@ -221,7 +221,7 @@ def distance(x, y):
 
 
 def differentiating():
-    chapter("9. Derivatives: rules of the op table, from graph to graph, so forward and backward fuse (tracejit.autodiff)")
+    chapter("9. Derivatives: from graph to graph by rules of the op table, so all of it fuses (tracejit.autodiff)")
     for name in ("sin", "multiply", "power"):
         print(f"{name:9} has the partial derivatives {OPS[name].derivative}")
     gradient = tj.grad(distance)

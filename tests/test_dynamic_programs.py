@@ -23,7 +23,7 @@ def outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[A
     with np.errstate(all="ignore"):
         try:
             return function(*mine), mine
-        except Exception as error:  # noqa: BLE001 - compared with that of the other call
+        except Exception as error:
             return (type(error), str(error).splitlines()[0]), mine
 
 

@@ -491,7 +491,11 @@ def test_a_try_sees_the_error() -> None:
 @pytest.mark.parametrize(
     ("function", "args", "message"),
     [
-        (lambda a: np.sum(np.linalg.svd(a)[0]), TALL, r"np\.linalg\.svd .*test_library_derivatives.*full_matrices=False"),
+        (
+            lambda a: np.sum(np.linalg.svd(a)[0]),
+            TALL,
+            r"np\.linalg\.svd .*test_library_derivatives.*full_matrices=False",
+        ),
         (lambda a: np.sum(np.linalg.qr(a)[0]), WIDE, r"np\.linalg\.qr .*test_library_derivatives.*more columns"),
         (lambda a: np.quantile(a, 0.3, method="hazen"), VECTOR, r"np\.quantile .*test_library_derivatives.*'hazen'"),
         (lambda a: np.sum(np.nanmedian(a)), VECTOR, r"np\.nanmedian .*test_library_derivatives.*custom_vjp"),

@@ -192,7 +192,7 @@ def test_aux_and_unconnected() -> None:
 
 def test_vjp_and_linearize() -> None:
     w, x = RNG.standard_normal((3, 4)), RNG.standard_normal(4)
-    (y, z), pullback = tj.vjp(lambda w, x: (w @ x, np.sum(w)), w, x)
+    (y, _), pullback = tj.vjp(lambda w, x: (w @ x, np.sum(w)), w, x)
     seeds = RNG.standard_normal(3)
     to_w, to_x = pullback((seeds, 2.0))
     np.testing.assert_allclose(to_w, np.outer(seeds, x) + 2)
@@ -310,8 +310,8 @@ ERRORS = {
     "complex": (
         lambda: tj.grad(np.abs)(np.ones((), complex)),
         TypeError,
-        "absolute is differentiated by an argument of dtype complex128, and derivatives are of real floats: split it into "
-        "real and imaginary parts",
+        "absolute is differentiated by an argument of dtype complex128, and derivatives are of real floats: split it "
+        "into real and imaginary parts",
     ),
     "two results": (
         lambda: tj.grad(lambda x: (x, x))(1.0),
@@ -327,7 +327,7 @@ ERRORS = {
     "unconnected": (
         lambda: tj.grad(np.sin, unconnected="nan")(1.0),
         ValueError,
-        "unconnected must be \"zero\" or \"none\", not 'nan'",
+        'unconnected must be "zero" or "none", not \'nan\'',
     ),
     "cotangent shape": (
         lambda: tj.vjp(np.sin, np.ones(3))[1](np.ones(4)),
@@ -347,7 +347,7 @@ ERRORS = {
     "mode": (
         lambda: tj.jacobian(np.sin, mode="both"),
         ValueError,
-        "mode must be \"auto\", \"forward\" or \"reverse\", not 'both'",
+        'mode must be "auto", "forward" or "reverse", not \'both\'',
     ),
 }
 

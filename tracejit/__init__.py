@@ -10,7 +10,7 @@ from tracejit.driver import Jitted, disable_jit, jit
 from tracejit.runtime.threads import get_num_threads, set_num_threads
 
 if TYPE_CHECKING:
-    from tracejit.control import cond, fori_loop, map, scan, switch, while_loop  # noqa: A004 - see `map`
+    from tracejit.control import cond, fori_loop, map, scan, switch, while_loop
     from tracejit.eager import Array, GradientTape, enable_grad, no_grad
     from tracejit.transform.check_grads import check_grads
     from tracejit.transform.checkpoint import checkpoint, stop_gradient

@@ -81,9 +81,7 @@ class Rules:
         self._keep: list[Node] = []
         self.line = ""
 
-    def pull(
-        self, outputs: Sequence[Node], seeds: Sequence[Node | None], wrt: Sequence[Node]
-    ) -> Sequence[Node | None]:
+    def pull(self, outputs: Sequence[Node], seeds: Sequence[Node | None], wrt: Sequence[Node]) -> Sequence[Node | None]:
         """Reverse mode over the body of a rule's own node; see `derivation.Derivation`."""
         raise NotImplementedError
 
@@ -327,8 +325,7 @@ class Rules:
         summed = self.reshape(summed, tuple(node.shape[axis] for axis in kept))
         places = {axis: position for position, axis in enumerate(kept)}
         moved = tuple(
-            Index(places[index.axis], index.step, index.start) if index.axis is not None else index
-            for index in indices
+            Index(places[index.axis], index.step, index.start) if index.axis is not None else index for index in indices
         )
         whole = self._inverse(moved, self._canonical(summed.shape), self._canonical(source.shape))
         return self.view(summed, whole, source.shape) if whole is not None else Patch(summed, moved)
@@ -347,7 +344,11 @@ class Rules:
                     return None
                 continue
             flipped = index.step == -1 and index.start == sizes.subtract(length, 1)
-            if index.axis in inverse or shape[index.axis] != length or not (flipped or (index.step, index.start) == (1, 0)):
+            if (
+                index.axis in inverse
+                or shape[index.axis] != length
+                or not (flipped or (index.step, index.start) == (1, 0))
+            ):
                 return None
             inverse[index.axis] = Index(axis, index.step, index.start)
         return tuple(inverse.get(axis, Index(None)) for axis in range(len(shape)))

@@ -60,7 +60,8 @@ def loop_jvp(rules: Rules, node: Node, given: Sequence[Node | None]) -> Sequence
     next_tangents = [p if p is not None else rules.zeros(c.type) for p, c in _chosen(moving, pushed, carries)]
     with_tangent = [place for place, p in enumerate(pushed) if place >= len(carries) and p is not None]
     next_carries, slices = loop.results
-    outputs = (*next_carries, *next_tangents, *slices, *(pushed[place] for place in with_tangent))
+    slice_tangents = [p for p in pushed[len(carries) :] if p is not None]
+    outputs = (*next_carries, *next_tangents, *slices, *slice_tangents)
     first = len(_where(constants, to_constants))
     second = first + sum(moving)
     parameters = (
@@ -118,19 +119,17 @@ def loop_vjp(rules: Rules, node: Node, given: dict[int, Node]) -> Sequence[Node 
     while True:
         seeded = [*(place for place, flag in enumerate(moving) if flag), *ys]
         seeds = rules.builder.parameters(loop.body.outputs[place].type for place in seeded)
-        found = rules.pull(
-            [loop.body.outputs[place] for place in seeded], [rules.mark(seed) for seed in seeds], wrt
-        )
-        pulled = {id(p): cotangent for p, cotangent in zip(wrt, found, strict=True)}
-        reached = [m or pulled.get(id(p)) is not None for m, p in zip(moving, carries, strict=True)]
+        found = rules.pull([loop.body.outputs[place] for place in seeded], [rules.mark(seed) for seed in seeds], wrt)
+        pulled = {id(p): cotangent for p, cotangent in zip(wrt, found, strict=True) if cotangent is not None}
+        reached = [m or id(p) in pulled for m, p in zip(moving, carries, strict=True)]
         if reached == moving:
             break
         moving = reached
     backs = [place for place, flag in enumerate(moving) if flag]
-    summed = [place for place, p in enumerate(constants) if pulled.get(id(p)) is not None]
-    sliced = [place for place, p in enumerate(xs) if pulled.get(id(p)) is not None]
+    summed = [place for place, p in enumerate(constants) if id(p) in pulled]
+    sliced = [place for place, p in enumerate(xs) if id(p) in pulled]
     totals = rules.builder.parameters(constants[place].type for place in summed)
-    next_backs = [pulled[id(carries[p])] or rules.zeros(carries[p].type) for p in backs]
+    next_backs = [pulled.get(id(carries[p])) or rules.zeros(carries[p].type) for p in backs]
     next_totals = [rules.add(t, pulled[id(constants[p])]) for t, p in zip(totals, summed, strict=True)]
     outputs = (*next_backs, *next_totals, *(pulled[id(xs[place])] for place in sliced))
     saved = _saved_carries(rules, loop)

@@ -50,5 +50,7 @@ def _carries(rules: Rules, node: Node) -> bool:
             )
         return True
     if node.dtype.kind == "c":
-        raise NotDifferentiable(f"complex values have no derivative here (at {node.line}): use real and imaginary parts")
+        raise NotDifferentiable(
+            f"complex values have no derivative here (at {node.line}): use real and imaginary parts"
+        )
     return False

@@ -14,9 +14,7 @@ from tracejit.ir.node import Node
 class Derivation(Rules):
     """`Rules` that can differentiate the bodies of loops and branches."""
 
-    def pull(
-        self, outputs: Sequence[Node], seeds: Sequence[Node | None], wrt: Sequence[Node]
-    ) -> Sequence[Node | None]:
+    def pull(self, outputs: Sequence[Node], seeds: Sequence[Node | None], wrt: Sequence[Node]) -> Sequence[Node | None]:
         return cotangents(self, outputs, seeds, wrt)
 
     def push(self, outputs: Sequence[Node], wrt: Sequence[Node], given: Sequence[Node]) -> Sequence[Node | None]:

@@ -1,7 +1,7 @@
 """Forward mode: tangents of some nodes pushed on to the outputs of a graph.
 
-    v0: f64[n] = sin(x0)             ->      v1: f64[n] = cos(x0)
-                                             v2: f64[n] = t0 * v1        (t0 is the tangent of x0)
+v0: f64[n] = sin(x0)             ->      v1: f64[n] = cos(x0)
+                                         v2: f64[n] = t0 * v1        (t0 is the tangent of x0)
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Jacobians inside a trace: one cotangent or tangent worked out in general, then filled in for a whole basis at once."""
+"""Jacobians inside a trace: one cotangent or tangent in general, then filled in for a whole basis at once."""
 
 from __future__ import annotations
 

@@ -90,8 +90,8 @@ def derivative_texts(op: Op, node: Node) -> tuple[str, ...]:
         name = node["call"].name if op.kind == "call" else op.name
         where = f" (at {node.line})" if node.line else ""
         raise NotDifferentiable(
-            f"{name} has no derivative{where}. Differentiate around it with tracejit.stop_gradient, or give it a rule with "
-            "tracejit.custom_vjp."
+            f"{name} has no derivative{where}. Differentiate around it with tracejit.stop_gradient, or give it a rule "
+            "with tracejit.custom_vjp."
         )
     return op.derivative
 

@@ -99,7 +99,9 @@ def variable(trace: Trace, leaf: Any, function: Any) -> Variable:
     if type(leaf) is float or (isinstance(leaf, HostNumber) and type(leaf.value) is float):
         number = leaf if isinstance(leaf, HostNumber) else None
         weak = ArrayType(np.dtype(float), (), weak=True)
-        node = number_node(trace, number) if number else trace.builder.node("scalar", (), {"expression": repr(leaf)}, weak)
+        node = (
+            number_node(trace, number) if number else trace.builder.node("scalar", (), {"expression": repr(leaf)}, weak)
+        )
         scalar = True
     elif isinstance(leaf, (Tracer, np.ndarray, np.generic)):
         tracer = operand(trace, leaf)
@@ -119,7 +121,9 @@ def _refusal(what: Any, function: Any) -> str:
         if isinstance(what, np.dtype) and what.kind == "c"
         else "pass floats (3.0, x.astype(float)), or choose other arguments with argnums"
     )
-    return f"{name_of(function)} is differentiated by an argument of {shown}, and derivatives are of real floats: {mend}"
+    return (
+        f"{name_of(function)} is differentiated by an argument of {shown}, and derivatives are of real floats: {mend}"
+    )
 
 
 def node_of(trace: Trace, leaf: Any) -> Node | None:
@@ -129,7 +133,9 @@ def node_of(trace: Trace, leaf: Any) -> Node | None:
     return None
 
 
-def pull_back(recorded: Recorded, seeds: Sequence[Node | None], unconnected: str = "zero", mark: bool = True) -> list[Any]:
+def pull_back(
+    recorded: Recorded, seeds: Sequence[Node | None], unconnected: str = "zero", mark: bool = True
+) -> list[Any]:
     """The cotangent of each variable, as tracers; `seeds` are the outputs' cotangents."""
     trace = recorded.trace
     rules = Derivation(trace)
@@ -155,7 +161,7 @@ def push_forward(recorded: Recorded, given: Sequence[Node]) -> list[Any]:
     rules = Derivation(recorded.trace)
     nodes = [node for node in recorded.outputs if node is not None]
     found = iter(rules.push(nodes, recorded.nodes, given))
-    results = []
+    results: list[Any] = []
     for node, leaf in zip(recorded.outputs, recorded.leaves, strict=True):
         if node is None:
             results.append(None)

@@ -31,7 +31,7 @@ from tracejit.schedule.steps import (
 from tracejit.trace.pytree import flatten
 
 if TYPE_CHECKING:
-    from tracejit.driver.tracing import Arguments
+    from tracejit.driver.arguments import Arguments
 
 
 @dataclass
@@ -146,8 +146,7 @@ def explain_segments(jitted: Any, first: Segment | None, args: Any, kwargs: Any)
     found: list[Segment] = []
     while first is not None:
         found.append(first)
-        children = first.following.children if first.following is not None else []
-        first = children[-1][1] if children else None
+        first = first.following.latest if first.following is not None else None
     leaves: list[Any] = []
     flatten((args, kwargs), leaves)
     values = found[0].named_values([leaf for leaf in leaves if leaf_kind(leaf) != "static"]) if found else {}

@@ -6,18 +6,20 @@ import functools
 import inspect
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MethodType
 from typing import Any, TypeVar, overload
 
+from tracejit.driver.arguments import take_apart
+from tracejit.driver.environment_guards import read_environment
 from tracejit.driver.errors import clarified, fullgraph_error
 from tracejit.driver.explain import Explanation, explain_segments, retrace_reason
 from tracejit.driver.host_code import MISS
-from tracejit.driver.logging import log
+from tracejit.driver.logging import enabled, log
 from tracejit.driver.segments import MAX_BRANCHES, Break, Run, Segment
-from tracejit.driver.tracing import SharedMemory, Tracing, read_environment, take_apart
+from tracejit.driver.tracing import SharedMemory, Tracing
 from tracejit.ir.graph import Graph
 from tracejit.trace.pytree import flatten
 from tracejit.trace.state import ACTIVE, Untraceable
@@ -88,6 +90,7 @@ class Jitted:
         self.stats = Stats()
         self.roots: list[Segment] = []
         self._entries: list[Callable[..., Any]] = []
+        self.segments: dict[Hashable, Segment] = {}
         self.branches = 0
         self.lazy = self.overfull = False
         self.reasons: list[str] = []
@@ -184,13 +187,14 @@ class Jitted:
         self.stats.cache_hits += segment.counts.memory_hits + segment.counts.disk_hits
         self.stats.compile_seconds += segment.counts.compile_seconds
         self.opaque = list(dict.fromkeys([*self.opaque, *tracing.trace.opaque]))
-        log("graph", f"{self.__name__}\n{segment.graph}")
+        if enabled("graph"):
+            log("graph", f"{self.__name__}\n{segment.graph}")
         log("code", segment.source)
         if after is None:
             self.roots.append(segment)
             self._entries.append(segment.function)
         elif self.branches < MAX_BRANCHES:
-            after.children.append((outcome, segment))
+            after.add(outcome, segment)
             self.branches += 1
         elif not self.lazy:
             self.lazy = True
@@ -221,8 +225,7 @@ class Jitted:
 
     def _segment_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Segment:
         for segment in self.roots:
-            run = Run(self, args, kwargs, tracing=True)
-            if segment.function(args, kwargs, run) is not MISS:
+            if segment.accepts(args, kwargs):
                 return segment
         raise RuntimeError(f"{self.__name__} has no graph for these arguments: {self.plain_reason or self.reasons}")
 
@@ -234,6 +237,7 @@ class Jitted:
         """Forget all traces."""
         with self._lock:
             self.roots, self._entries, self.branches, self.plain_reason = [], [], 0, None
+            self.segments.clear()
 
 
 def _handler(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

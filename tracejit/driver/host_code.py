@@ -171,6 +171,8 @@ def call_text(code: Code, call: Call, operands: list[str]) -> str:
         if type(item) in (tuple, list):
             inner = ", ".join(map(show, item))
             return f"[{inner}]" if type(item) is list else f"({inner}{',' if len(item) == 1 else ''})"
+        if type(item) is dict:
+            return f"{{{', '.join(f'{key!r}: {show(value)}' for key, value in item.items())}}}"
         if item is None or type(item) in (int, bool, str):
             return repr(item)
         return code.constant(item)

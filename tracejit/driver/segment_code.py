@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tracejit.driver.environment_guards import unchanged
-from tracejit.driver.host_code import ALIGNED, C_ALIGNED, WRITEABLE, Code, view_text
-from tracejit.driver.segments import Run
+from tracejit.driver.host_code import ALIGNED, C_ALIGNED, WRITEABLE, Code, call_text, view_text
+from tracejit.driver.segments import Raised, Run
 from tracejit.schedule.steps import Buffer, Program, View, reads, writes
+from tracejit.trace.opaque import Call
 from tracejit.trace.pytree import Tree, pack_text, unpack_lines
 from tracejit.trace.state import Leaf, Trace
 from tracejit.trace.tracer import Step, ViewStep
@@ -59,7 +61,7 @@ def write_leaf_guards(
         if leaf.captured:
             code.namespace[name] = leaf.value
             continue
-        if leaf.kind == "number":
+        if leaf.kind in ("number", "object"):
             code.lines.append(f"if type({name}) is not {code.constant(type(leaf.value))}: return MISS")
             continue
         if leaf.kind == "generic":
@@ -91,24 +93,71 @@ def _array_test(code: Code, leaf: Leaf, layout: str, mutated: bool) -> str:
     return f"{test} or {name}.strides[-1] != {array.itemsize}" if layout == "unit" else test
 
 
-def write_sizes(code: Code, trace: Trace, leaves: Sequence[Leaf], check_from: int) -> None:
-    """Name the dimensions; those of length one are guarded to be so, the others not to be."""
+def write_sizes(code: Code, trace: Trace, leaves: Sequence[Leaf]) -> None:
+    """Name the dimensions of leaves; those of length one are guarded to be so, the others not to be."""
     names = {(position, axis): name for name, (position, axis) in trace.origins.items()}
     for leaf in leaves:
-        if leaf.kind == "number" or np.ndim(leaf.value) == 0:
+        if leaf.kind not in ("array", "generic") or np.ndim(leaf.value) == 0:
             continue
         axes = range(np.ndim(leaf.value))
         found = [names.get((leaf.position, axis), f"one{axis}") for axis in axes]
         code.lines.append(f"{', '.join(found)}{',' if len(found) == 1 else ''} = a{leaf.position}.shape")
-        if leaf.position >= check_from or leaf.captured:
-            tests = [f"{name} != 1" if name.startswith("one") else f"{name} == 1" for name in found]
-            code.lines.append(f"if {' or '.join(tests)}: return MISS")
+        tests = [f"{name} != 1" if name.startswith("one") else f"{name} == 1" for name in found]
+        code.lines.append(f"if {' or '.join(tests)}: return MISS")
+
+
+def write_loads(code: Code, trace: Trace, first: int) -> None:
+    """At the head of a later segment: what its lines name of the leaves before `first`, and of their sizes."""
+    named = set(_NAMES.findall(code.text))
+    sizes = {name: trace.origins[name] for name in named if name in trace.origins and trace.origins[name][0] < first}
+    known = {f"a{leaf.position}" for leaf in trace.leaves if not (leaf.captured and leaf.position >= first)}
+    positions = {int(name[1:]) for name in named & known} | {position for position, _ in sizes.values()}
+    head = [f"a{position} = leaves[{position}]" for position in sorted(positions)]
+    head += [f"{name} = a{position}.shape[{axis}]" for name, (position, axis) in sorted(sizes.items())]
+    code.lines[:0] = ["leaves = run.leaves", *head]
+
+
+_NAMES = re.compile(r"\b[anh]\d+\b")
+"""Leaves, sizes and definitions in generated code."""
+
+
+def write_definitions(code: Code, definitions: Mapping[str, str]) -> dict[str, str]:
+    """Each definition before the first statement that needs it; those that were needed, in order."""
+    written: dict[str, str] = {}
+    lines: list[str] = []
+    start = 0
+    for line in code.lines:
+        if not line.startswith((" ", "else", "elif", "except", "finally")):
+            start = len(lines)
+        for name in _needed(line, definitions, written):
+            written[name] = definitions[name]
+            lines.insert(start, f"{name} = {definitions[name]}")
+            start += 1
+        lines.append(line)
+    code.lines = lines
+    return written
+
+
+def _needed(line: str, definitions: Mapping[str, str], written: Mapping[str, str]) -> list[str]:
+    """The definitions that a line needs and that are not written yet, those of which others are made first."""
+    order: dict[str, None] = {}
+    pending = [(name, False) for name in reversed(_NAMES.findall(line))]
+    while pending:
+        name, expanded = pending.pop()
+        if expanded:
+            order[name] = None
+        elif name in definitions and name not in written and name not in order:
+            pending.append((name, True))
+            pending.extend((inner, False) for inner in _NAMES.findall(definitions[name]))
+    return list(order)
 
 
 def write_guards(code: Code, guards: dict[str, str]) -> None:
-    """What the trace found out about sizes and numbers."""
+    """What the trace found out about sizes and numbers; an expression may rely on the guards before it."""
     tests = essential(list(guards))
-    if tests:
+    if any(name[0] == "h" for test in tests for name in _NAMES.findall(test)):
+        code.lines += [f"if not ({test}): return MISS" for test in tests]
+    elif tests:
         code.lines.append(f"if not ({' and '.join(f'({test})' for test in tests)}): return MISS")
 
 
@@ -204,24 +253,42 @@ def fresh_text(buffer: Buffer, program: Program, returned: set[str]) -> str:
     return buffer.name if owned else f"{buffer.name}.copy()"
 
 
-def write_break(
-    code: Code,
-    resume: Any,
-    root: bool,
-    count: int,
-    captured: Sequence[int],
-    new: Sequence[str],
-    operands: Sequence[str],
-) -> None:
-    """Hand over to the break after this segment."""
-    code.namespace.update(resume=resume, Run=Run)
-    leaves = ", ".join(f"a{position}" for position in range(count))
+def carried_text(buffer: Buffer, program: Program, carried: set[int]) -> str:
+    """An output as a carried leaf: contiguous memory that nobody writes to."""
+    origin = _origin(buffer, program)
+    ours = origin.kind in ("allocated", "result") or (origin.kind == "argument" and origin.leaf in carried)
+    if not ours:
+        return f"{buffer.name}.copy()"
+    return f"asarray({buffer.name}, order='C')" if buffer.kind == "view" else buffer.name
+
+
+def write_call(code: Code, call: Call, operands: Sequence[Buffer], scalar: Sequence[bool]) -> None:
+    """What Python or NumPy does at the break; what it raises is its result."""
+    code.namespace["Raised"] = Raised
+    if call.function is bool and operands[0].dtype == bool and not operands[0].shape:
+        code.lines.append(f"outcome = {operands[0].name}.item()")
+        return
+    texts = [f"{b.name}[()]" if s else b.name for b, s in zip(operands, scalar, strict=True)]
+    code.lines += [
+        "try:",
+        f"    outcome = {call_text(code, call, texts)}",
+        "except Exception as error:",
+        "    outcome = Raised(error.with_traceback(None))",
+    ]
+
+
+def write_leaves(code: Code, root: bool, first: int, given: Mapping[int, str], dropped: Sequence[int]) -> None:
+    """The leaves of the next segment: `given` by position, of which those from `first` on are new."""
+    new = [given[position] for position in sorted(given) if position >= first]
     if root:
+        code.namespace["Run"] = Run
         code.lines.append("if run is None: run = Run(jitted, args, kwargs)")
-        code.lines.append(f"run.leaves = [{leaves}]")
-    items = [*(f"a{position}" for position in captured if not root), *new]
-    results, values = (f"({', '.join(names)}{',' if names else ''})" for names in (items, operands))
-    code.lines.append(f"return resume(run, {results}, {values})")
+        code.lines.append(f"run.leaves = [{', '.join([*(f'a{n}' for n in range(first)), *new])}]")
+        return
+    code.lines += [f"leaves[{position}] = {given[position]}" for position in sorted(given) if position < first]
+    code.lines += [f"leaves[{position}] = None" for position in dropped]
+    if new:
+        code.lines.append(f"leaves += ({', '.join(new)},)")
 
 
 def write_result(code: Code, tree: Tree, leaves: list[str]) -> None:

@@ -7,34 +7,38 @@ branch seen before is run without Python, a new one is traced by running the fun
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from tracejit.driver.host_code import MISS
+from tracejit.driver.host_code import MISS, Code
 from tracejit.ir.graph import Graph
 from tracejit.ir.size import symbol
 from tracejit.runtime.kernel_cache import CacheCounts
 from tracejit.schedule.steps import Program
+from tracejit.trace.handover import Handover
 from tracejit.trace.impure import GENERATORS, CalledEachTime
 from tracejit.trace.number import HostNumber
-from tracejit.trace.opaque import Call, Expression, Slot
+from tracejit.trace.opaque import Call, Expression, FrozenArray
 from tracejit.trace.pytree import Tree, flatten, rebuild
 from tracejit.trace.record import KERNEL_DTYPES
 from tracejit.trace.state import Leaf, Trace
 from tracejit.trace.tracer import Tracer
 
-MAX_BRANCHES = 64
-"""Branches kept of one function; past it, a new branch is traced at each call (its kernels are cached)."""
+MAX_BRANCHES = 1024
+"""Branches kept of one function; past it, a new branch is traced at each call (its code is that of equal segments)."""
 
 
 @dataclass
 class Run:
-    """One call under way: its arguments, the leaf values so far, and the outcomes at each break.
+    """One call under way: its arguments, the leaves of the next segment, and the outcomes at each break.
 
+    tracing: the segment runs for the trace, which wants the `outcome` of its break only.
     saved: while tracing, arguments as they were before a segment wrote to them, by leaf; wrote: a segment has written
     to an argument without that (see `Jitted.trace_run`).
     """
@@ -45,22 +49,19 @@ class Run:
     leaves: list[Any] = field(default_factory=list)
     path: list[tuple[Break, Any]] = field(default_factory=list)
     tracing: bool = False
-    collected: tuple[tuple[Any, ...], tuple[Any, ...]] = ((), ())
-    origins: dict[str, tuple[int, int]] = field(default_factory=dict)
+    outcome: Any = None
     saved: dict[int, Any] = field(default_factory=dict)
     wrote: bool = False
-
-    def evaluate(self, text: str) -> Any:
-        """A host number's value at a break."""
-        names: dict[str, Any] = {f"a{position}": leaf for position, leaf in enumerate(self.leaves)}
-        for name, (position, axis) in self.origins.items():
-            names[name] = np.shape(self.leaves[position])[axis]
-        return eval(text, {"math": math}, names)  # noqa: S307 - an expression of our own making
 
 
 @dataclass
 class Segment:
-    """One compiled stretch of a function."""
+    """One compiled stretch of a function, and what follows it.
+
+    function: of a run, or for the first segment of a function of (args, kwargs, run); it returns MISS where a guard
+    fails, else the outcome of the break, or the result of the call where nothing follows.
+    definitions: the names of parts of expressions; checks: of a first segment, its guards alone.
+    """
 
     traced: Graph
     graph: Graph
@@ -72,7 +73,14 @@ class Segment:
     tree: Tree
     leaf_types: tuple[str, ...]
     origins: dict[str, tuple[int, int]]
+    definitions: dict[str, str]
+    checks: Code | None = None
     following: Break | None = None
+
+    def accepts(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether the guards of a first segment hold; nothing else of it is run."""
+        code = Code(*map(copy.copy, (self.checks.lines, self.checks.namespace))) if self.checks is not None else Code()
+        return code.function("accepts", "args, kwargs")(args, kwargs) is not MISS
 
     def named_values(self, leaves: Sequence[Any]) -> dict[str, Any]:
         """The sizes and numbers that guards speak of, for given leaf values."""
@@ -80,6 +88,9 @@ class Segment:
         for name, (position, axis) in self.origins.items():
             if position < len(leaves) and axis < np.ndim(leaves[position]):
                 names[name] = np.shape(leaves[position])[axis]
+        for name, text in self.definitions.items():
+            with suppress(NameError, ArithmeticError):
+                names[name] = eval(text, {"math": math}, names)  # noqa: S307 - an expression of our own making
         return names
 
 
@@ -96,34 +107,50 @@ class Break:
     """What happens between segments, and where it can lead.
 
     call: what Python or NumPy does there; `outcome`: its plain result decides the branch.
-    rebound: the numbers of the storages that go on as new leaves, in order.
+    handover: the values that go on as leaves of the next segment.
     """
 
     call: Call
     outcome: bool
-    rebound: tuple[int, ...]
+    handover: Handover
     line: str
-    origins: dict[str, tuple[int, int]]
-    children: list[tuple[Any, Segment]] = field(default_factory=list)
+    branches: dict[Hashable, list[Segment]] = field(default_factory=dict)
+    latest: Segment | None = None
 
-    def resume(self, run: Run, new_leaves: tuple[Any, ...], operands: tuple[Any, ...]) -> Any:
-        """Go on after the segment before: perform the call, find the branch, run it (or trace it)."""
-        run.leaves.extend(new_leaves)
-        run.origins = self.origins
-        if run.tracing:
-            run.collected = (new_leaves, operands)
-            return None
-        result = perform(self.call, operands, run)
+    def add(self, result: Any, segment: Segment) -> None:
+        """A segment that follows on a result like this one."""
+        self.branches.setdefault(self._branch(result)[0], []).append(segment)
+        self.latest = segment
+
+    def take(self, result: Any, run: Run) -> Sequence[Segment]:
+        """The segments that may follow on a result; the run gets its leaves."""
         run.path.append((self, result))
-        decides = self.outcome or isinstance(result, Raised)
-        if not decides:
-            add_result_leaves(result, run.leaves)
-        for key, segment in self.children:
-            if same_outcome(key, result) if decides else not isinstance(key, Raised):
-                found = segment.function(run)
-                if found is not MISS:
-                    return found
-        return run.jitted.trace_tail(run)
+        branch, leaves = self._branch(result)
+        run.leaves += leaves
+        return self.branches.get(branch, ())
+
+    def _branch(self, result: Any) -> tuple[Hashable, list[Any]]:
+        """Equal for results that lead the same way, and the leaves that a result adds."""
+        kind = type(result)
+        if kind is bool and self.outcome:
+            return result, []
+        if kind is Raised:
+            return result, []
+        return (_plain_key(result), []) if self.outcome else _result_leaves(result)
+
+
+def go_on(segment: Segment, result: Any, run: Run) -> Any:
+    """The rest of a call whose first segment has run up to its break, with that result: known segments, or a trace."""
+    following = segment.following
+    while following is not None:
+        for segment in following.take(result, run):
+            result = segment.function(run)
+            if result is not MISS:
+                following = segment.following
+                break
+        else:
+            return run.jitted.trace_tail(run)
+    return result
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,44 +167,57 @@ class Raised:
         return hash((type(self.error), str(self.error)))
 
 
-def same_outcome(a: Any, b: Any) -> bool:
-    return type(a) is type(b) and bool(a == b or (a != a and b != b))
+@dataclass(frozen=True, eq=False)
+class _Same:
+    """An object that equals nothing but itself."""
+
+    value: Any
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
 
 
-def perform(call: Call, operands: tuple[Any, ...], run: Run) -> Any:
-    """The call itself, on real values; what it raises is its result."""
+def _plain_key(value: Any) -> Hashable:
+    """Of a plain value: types and signs of zero count, NaN equals NaN."""
+    return (type(value), value) if isinstance(value, (int, str, FrozenArray)) else (type(value), repr(value))
 
-    def fill(item: Any) -> Any:
-        if isinstance(item, Slot):
-            return operands[item.position]
-        if isinstance(item, Expression):
-            return run.evaluate(item.text)
-        if isinstance(item, Call):
-            return item.function(*map(fill, item.args))
-        if type(item) in (tuple, list):
-            return type(item)(map(fill, item))
-        return {key: fill(value) for key, value in item.items()} if type(item) is dict else item
 
-    try:
-        return call.function(*map(fill, call.args), **{key: fill(value) for key, value in call.options.items()})
-    except Exception as error:
-        return Raised(error.with_traceback(None))
+def _result_leaves(result: Any) -> tuple[Hashable, list[Any]]:
+    """Equal for results of the same structure, and the leaves in it: arrays, scalars, numbers, generators."""
+    if result is None:
+        return None, []
+    if (kind := leaf_kind(result)) != "static":
+        return type(result), [np.asarray(result) if kind == "generic" else result]
+    items: list[Any] = []
+    tree = flatten(result, items)
+    kinds = [leaf_kind(item) for item in items]
+    fixed = tuple(
+        (kind, _static_key(item) if kind == "static" else type(item)) for item, kind in zip(items, kinds, strict=True)
+    )
+    leaves = [
+        np.asarray(item) if kind == "generic" else item
+        for item, kind in zip(items, kinds, strict=True)
+        if kind != "static"
+    ]
+    return (tree, fixed), leaves
+
+
+def _static_key(value: Any) -> Hashable:
+    return value if value is None or isinstance(value, (str, bytes)) else _Same(value)
 
 
 def leaf_kind(value: Any) -> str:
-    """How a value enters a trace: "array", "generic", "number" or "static"."""
+    """How a value enters a trace: "array", "generic", "number", "object" or "static"."""
     if type(value) is np.ndarray:
         return "array" if value.dtype in KERNEL_DTYPES or value.dtype.kind == "c" else "static"
     if isinstance(value, np.generic):
         return "generic" if value.dtype in KERNEL_DTYPES else "static"
-    return "number" if type(value) in (int, float, complex, bool) else "static"
-
-
-def add_result_leaves(result: Any, leaves: list[Any]) -> None:
-    """The leaves that a call's result adds: its arrays, scalars and numbers."""
-    items: list[Any] = []
-    flatten(result, items)
-    leaves.extend(np.asarray(i) if leaf_kind(i) == "generic" else i for i in items if leaf_kind(i) != "static")
+    if type(value) in (int, float, complex, bool):
+        return "number"
+    return "object" if isinstance(value, GENERATORS) else "static"
 
 
 def trace_results(trace: Trace, result: Any) -> Any:
@@ -191,7 +231,9 @@ def trace_leaf(trace: Trace, value: Any) -> Any:
     """A new leaf of the trace and what stands for it."""
     kind = leaf_kind(value)
     if kind == "static":
-        return CalledEachTime(value) if isinstance(value, GENERATORS) else value
+        return value
+    if kind == "object":
+        return CalledEachTime(value, Expression(f"a{trace.add_leaf('object', value).position}"))
     if kind == "number":
         leaf = trace.add_leaf("number", value)
         return number_of(leaf)

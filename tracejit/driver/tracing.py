@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import collections
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from tracejit.driver import segment_code as text
-from tracejit.driver.environment_guards import Environment, read_environment, restore, unchanged
+from tracejit.driver.arguments import Arguments, flatten_like
+from tracejit.driver.environment_guards import Environment, restore, unchanged
+from tracejit.driver.fingerprints import fingerprint
 from tracejit.driver.host_code import ALIGNED, MISS, Code
 from tracejit.driver.host_program import write_program
 from tracejit.driver.kernel_errors import raise_kernel_error
-from tracejit.driver.segments import (
-    Break,
-    Run,
-    Segment,
-    add_result_leaves,
-    describe,
-    leaf_kind,
-    perform,
-    trace_leaf,
-    trace_results,
-)
+from tracejit.driver.segments import Break, Raised, Run, Segment, describe, go_on, trace_leaf, trace_results
 from tracejit.ir.graph import Graph
 from tracejit.ir.node import Node
 from tracejit.passes.erase_markers import erase_markers
@@ -38,75 +29,13 @@ from tracejit.runtime.threads import run_parallel
 from tracejit.schedule.scheduler import schedule
 from tracejit.schedule.steps import Buffer, Program
 from tracejit.trace.bodies import refuse_leaks
+from tracejit.trace.handover import hand_over, pending, plan
 from tracejit.trace.number import HostNumber
 from tracejit.trace.opaque import Call
 from tracejit.trace.pytree import Tree, flatten, rebuild
 from tracejit.trace.standin import standins
-from tracejit.trace.state import ACTIVE, Past, Storage, Trace, Untraceable, user_line
+from tracejit.trace.state import ACTIVE, Leaf, Past, Storage, Trace, Untraceable, user_line
 from tracejit.trace.tracer import Tracer
-
-MUTABLE = (set, bytearray, dict, list, collections.deque)
-"""Containers that are no pytrees (a dict or list here is a subclass)."""
-
-
-@dataclass
-class Arguments:
-    """A call's arguments taken apart: the structure, all leaves, and which of them enter the trace."""
-
-    tree: Tree
-    leaves: list[Any]
-    dynamic: list[bool]
-    static: set[int]
-
-    @property
-    def objects(self) -> list[Any]:
-        return [leaf for leaf, dynamic in zip(self.leaves, self.dynamic, strict=True) if not dynamic]
-
-
-def take_apart(
-    args: tuple[Any, ...], kwargs: dict[str, Any], static_positions: set[int], static_names: set[str]
-) -> Arguments:
-    """Flatten the arguments; those named static stay whole and are guarded by equality."""
-    leaves: list[Any] = []
-    static: set[int] = set()
-    children: list[Tree] = []
-    for position, value in enumerate(args):
-        children.append(_argument(value, position in static_positions, leaves, static))
-    keywords = [_argument(value, key in static_names, leaves, static) for key, value in kwargs.items()]
-    tree = Tree(
-        tuple,
-        (0, 1),
-        (
-            Tree(tuple, tuple(range(len(args))), tuple(children)),
-            Tree(dict, tuple(kwargs), tuple(keywords)),
-        ),
-    )
-    dynamic = [leaf_kind(leaf) != "static" and number not in static for number, leaf in enumerate(leaves)]
-    for leaf in leaves:
-        if isinstance(leaf, MUTABLE):
-            raise Untraceable(f"an argument of type {type(leaf).__name__}, which the function could change")
-        if isinstance(leaf, np.ndarray) and leaf_kind(leaf) == "static":
-            raise Untraceable(f"an array argument of type {type(leaf).__name__} and dtype {leaf.dtype}")
-    return Arguments(tree, leaves, dynamic, static)
-
-
-def flatten_like(arguments: Arguments, value: Any, leaves: list[Any]) -> Tree:
-    """(args, kwargs) flattened again, static arguments whole as before."""
-    args, kwargs = value
-    positional, keywords = arguments.tree.children
-    positions: set[int] = set()
-    parts = [_argument(v, t.kind is None, leaves, positions) for v, t in zip(args, positional.children, strict=True)]
-    pairs = zip(keywords.keys, keywords.children, strict=True)
-    named = [_argument(kwargs[k], t.kind is None, leaves, positions) for k, t in pairs]
-    return Tree(tuple, (0, 1), (Tree(tuple, positional.keys, tuple(parts)), Tree(dict, keywords.keys, tuple(named))))
-
-
-def _argument(value: Any, static: bool, leaves: list[Any], positions: set[int]) -> Tree:
-    if static:
-        positions.add(len(leaves))
-        leaves.append(value)
-        return Tree(None)
-    return flatten(value, leaves)
 
 
 class SharedMemory(Exception):
@@ -124,6 +53,7 @@ class Tracing:
     trace: Trace = field(default_factory=Trace)
     breaks: int = 0
     first: int = 0
+    checks: Code = field(default_factory=Code)
     last_break: Break | None = None
     last_result: Any = None
     replayed: list[tuple[Break, Any]] = field(default_factory=list)
@@ -182,64 +112,36 @@ class Tracing:
         """A value is needed: end the segment, get it, go on."""
         number = self.breaks
         self.breaks += 1
-        # A copy of an argument is kept too: the argument may be written after this.
-        live = [
-            s
-            for s in trace.live_storages()
-            if s.mutated or s.node.kind != "source" or (s.leaf is None and s.node.op == "input")
-        ]
-        new = [s for s in live if s.leaf is None]
+        written, new = pending(trace)
         if number < len(self.replayed):
             following, result = self.replayed[number]
         else:
-            following = Break(call, outcome, tuple(s.number for s in new), user_line(), dict(trace.origins))
-            result = self._run_segment(following, live, new, operands)
-            self.run.path.append((following, result))
-            if not outcome and not isinstance(result, Raised):
-                add_result_leaves(result, self.run.leaves)
+            following = Break(call, outcome, plan(trace, new), user_line())
+            result = self._run_segment(following, [*written, *new], operands)
+            following.take(result, self.run)
         past = Past(tuple(tracer.node for tracer in operands), call.name, following.line)
-        self._rebind(live, new, following)
+        hand_over(trace, following.handover, written, new)
+        self.first = len(trace.leaves)
         self.last_break, self.last_result = following, result
         trace.guards.clear()
         if isinstance(result, Raised):
             raise result.error
         if outcome:
             return result
-        known = len(trace.leaves)
         traced = trace_results(trace, result)
-        trace.history.update(dict.fromkeys(range(known, len(trace.leaves)), past))
+        trace.history.update(dict.fromkeys(range(self.first, len(trace.leaves)), past))
         return traced
 
-    def _rebind(self, live: list[Storage], new: list[Storage], following: Break) -> None:
-        """The storages go on as leaves of the next segment."""
-        self.first = len(self.trace.leaves)
-        for storage in live:
-            if storage.leaf is not None:
-                if self.trace.variables:
-                    raise Untraceable("an argument is written to, and a derivative reaches back over a break after it")
-                storage.node = self.trace.inputs[storage.leaf]
-                storage.mutated = False
-        by_number = {storage.number: storage for storage in new}
-        for number in following.rebound:
-            leaf = self.trace.add_leaf("array", self.run.leaves[len(self.trace.leaves)])
-            if number in by_number:
-                self.trace.history[leaf.position] = Past((by_number[number].node,))
-                by_number[number].node = self.trace.inputs[leaf.position]
-
-    def _run_segment(self, following: Break, live: list[Storage], new: list[Storage], operands: list[Tracer]) -> Any:
+    def _run_segment(self, following: Break, live: list[Storage], operands: list[Tracer]) -> Any:
+        """What comes out at a break that is not known yet."""
         if self.jitted.fullgraph:
             raise self.jitted.fullgraph_error(following)
-        extra = [tracer.node for tracer in operands]
-        code, program, parts = self._prologue(live, extra)
-        outputs = dict(zip([id(s) for s in live], program.outputs, strict=False))
-        returned: set[str] = set()
-        fresh = [text.fresh_text(outputs[id(s)], program, returned) for s in new]
-        operand_texts = [_operand_text(b, t, code) for b, t in zip(program.outputs[len(live) :], operands, strict=True)]
-        captured = [leaf.position for leaf in self.trace.leaves[self.first :] if leaf.captured]
-        if program.writebacks:
-            code.lines.append("if run is not None and not run.tracing: run.wrote = True")
-        text.write_break(code, following.resume, self.root, len(self.trace.leaves), captured, fresh, operand_texts)
-        segment = self._finish(code, program, parts, following)
+        graph = self._graph([*(s.node for s in live), *(t.node for t in operands)])
+        carried = [(item.position, item.type) for item in following.handover.carried]
+        scalars = [tracer.scalar for tracer in operands]
+        writes = [s.leaf for s in live if s.leaf is not None]
+        key = self._key(graph, writes, following.call, carried, following.handover.dropped, scalars)
+        segment = self._keep(key, following, lambda: self._compile_segment(following, live, operands))
         if self._arguments_overlap():
             raise SharedMemory
         self._save(live)
@@ -247,7 +149,49 @@ class Tracing:
         if self._call(segment)() is MISS:
             raise AssertionError(f"a fresh segment does not fit its own arguments\n{segment.source}")
         self.run.tracing = False
-        return perform(following.call, self.run.collected[1], self.run)
+        return self.run.outcome
+
+    def _key(self, graph: Graph, writes: Sequence[int | None], *others: Any) -> Hashable:
+        """Equal for segments after the first that compile to the same code; None where that cannot be told."""
+        trace = self.trace
+        found = None if self.root else fingerprint(graph, *others)
+        checked = tuple(_described(leaf) for leaf in trace.leaves[self.first :])
+        names = [tuple(known.items()) for known in (trace.origins, trace.definitions, trace.equalities)]
+        state = (tuple(trace.guards), *names, checked, frozenset(trace.carried), self.first, len(trace.leaves))
+        return None if found is None else (found, tuple(writes), state)
+
+    def _keep(self, key: Hashable, following: Break | None, compile_it: Callable[[], Segment]) -> Segment:
+        """The pending segment, compiled unless one like it was, where the next call looks for it."""
+        segment = self.jitted.segments.get(key)
+        if segment is None:
+            segment = compile_it()
+            if key is not None:
+                self.jitted.segments[key] = segment
+        else:
+            segment = replace(segment, counts=CacheCounts(), following=following)
+        self.jitted.add_segment(segment, self.last_break, self.last_result, self)
+        return segment
+
+    def _compile_segment(self, following: Break, live: list[Storage], operands: list[Tracer]) -> Segment:
+        code, program, parts = self._prologue(live, [tracer.node for tracer in operands])
+        outputs = dict(zip([s.number for s in live], program.outputs, strict=False))
+        first = len(self.trace.leaves)
+        given = {leaf.position: f"a{leaf.position}" for leaf in self.trace.leaves[self.first :] if leaf.captured}
+        for item in following.handover.carried:
+            given[item.position] = text.carried_text(outputs[item.storages[0]], program, self.trace.carried)
+        if program.writebacks:
+            code.lines.append("if run is not None and not run.tracing: run.wrote = True")
+        scalars = [tracer.scalar for tracer in operands]
+        text.write_call(code, following.call, program.outputs[len(live) :], scalars)
+        text.write_leaves(code, self.root, first if self.root else self._known, given, following.handover.dropped)
+        if not self.root:
+            code.lines += ["run.outcome = outcome", "return outcome"]
+        else:
+            code.namespace["go_on"] = go_on
+            code.lines += ["if run.tracing: run.outcome = outcome", "else: return go_on(SEGMENT, outcome, run)"]
+        segment = self._finish(code, program, parts, following)
+        code.namespace["SEGMENT"] = segment
+        return segment
 
     # Segments
 
@@ -262,15 +206,28 @@ class Tracing:
     def root(self) -> bool:
         return self.last_break is None
 
+    @property
+    def _known(self) -> int:
+        """How many leaves the pending segment finds; those captured since are not among them."""
+        return next(
+            (leaf.position for leaf in self.trace.leaves[self.first :] if leaf.captured), len(self.trace.leaves)
+        )
+
+    def _graph(self, nodes: list[Node]) -> Graph:
+        """What the pending segment computes; the first one takes every argument, the others what they need."""
+        graph = Graph((), tuple(nodes))
+        needed = sorted(node["position"] for node in graph.nodes if node.op == "input")
+        positions = sorted(self.trace.inputs) if self.root else needed
+        return Graph(tuple(self.trace.inputs[position] for position in positions), tuple(nodes))
+
     def _prologue(
         self, live: list[Storage], extra: list[Node]
     ) -> tuple[Code, Program, tuple[Graph, Graph, list[Any], CacheCounts]]:
         """Guards and steps of the pending segment."""
         trace = self.trace
-        nodes = [storage.node for storage in live] + extra
         writebacks = [(s.leaf, n) for n, s in enumerate(live) if s.leaf is not None and s.mutated]
-        inputs = tuple(trace.inputs[position] for position in sorted(trace.inputs))
-        traced = unify_sizes(roll_loops(Graph(inputs, tuple(nodes))), trace.canonical)
+        pending_graph = self._graph([storage.node for storage in live] + extra)
+        traced = unify_sizes(roll_loops(pending_graph), trace.canonical)
         refuse_leaks(traced)
         graph = optimize(erase_markers(traced), self.jitted.check)
         layouts = _layouts(trace)
@@ -279,6 +236,7 @@ class Tracing:
         loaded = get_kernels(program.kernels, counts)
         code = Code()
         code.namespace.update(run_parallel=run_parallel, plain=self.jitted.run_plain, jitted=self.jitted)
+        code.namespace["asarray"] = np.asarray
         mutated = {leaf for leaf, _ in writebacks if leaf is not None}
         self._write_guards(code, layouts, mutated)
         write_program(code, program, [kernel.entry for kernel in loaded], raise_kernel_error)
@@ -290,30 +248,29 @@ class Tracing:
         if self.root:
             a = self.arguments
             text.write_root_arguments(code, a.tree, a.leaves, a.dynamic, a.static)
-            checked = trace.leaves
-        else:
-            known = [leaf for leaf in trace.leaves if not (leaf.captured and leaf.position >= self.first)]
-            names = [f"a{leaf.position}" for leaf in known]
-            code.lines.append("args, kwargs = run.args, run.kwargs")
-            code.lines.append(f"if len(run.leaves) != {len(names)}: return MISS")
-            code.lines.append(f"{', '.join(names)}{',' if len(names) == 1 else ''} = run.leaves" if names else "pass")
-            checked = trace.leaves[self.first :]
+        elif trace.leaves[self.first : self._known]:
+            code.lines.append(f"if len(leaves) != {self._known}: return MISS")
+        checked = trace.leaves[0 if self.root else self.first :]
         text.write_leaf_guards(code, trace, checked, layouts, mutated)
-        text.write_sizes(code, trace, trace.leaves, 0 if self.root else self.first)
+        text.write_sizes(code, trace, checked)
         text.write_guards(code, dict(trace.guards))
         if self.root:
             text.write_environment(code, self.environment.items)
-        if self.root:
+            self.checks = Code(list(code.lines), code.namespace)
             # What later segments write is not known yet, and once they run it is too late to start again.
             arrays = {leaf.position for leaf in trace.leaves if leaf.kind == "array" and not leaf.captured}
             text.write_overlap_check(code, trace.leaves, mutated | arrays if self.breaks else mutated)
 
     def _finish(self, code: Code, program: Program, parts: Any, following: Break | None) -> Segment:
         traced, graph, _, counts = parts
-        name = f"{self.jitted.__name__}"
-        function = code.function(_identifier(name), "args, kwargs, run=None" if self.root else "run")
+        definitions = text.write_definitions(code, self.trace.definitions)
+        if self.root:
+            text.write_definitions(self.checks, self.trace.definitions)
+        else:
+            text.write_loads(code, self.trace, self._known)
+        function = code.function(_identifier(self.jitted.__name__), "args, kwargs, run=None" if self.root else "run")
         dynamic = [v for v, d in zip(self.arguments.leaves, self.arguments.dynamic, strict=True) if d]
-        segment = Segment(
+        return Segment(
             traced,
             graph,
             program,
@@ -324,10 +281,10 @@ class Tracing:
             self.arguments.tree,
             tuple(map(describe, dynamic)),
             dict(self.trace.origins),
+            definitions,
+            self.checks if self.root else None,
             following,
         )
-        self.jitted.add_segment(segment, self.last_break, self.last_result, self)
-        return segment
 
     def _call(self, segment: Segment) -> Callable[[], Any]:
         if self.last_break is None:
@@ -359,16 +316,34 @@ class Tracing:
             else:
                 extra.append(leaf.node)
                 texts.append(("own", len(extra) - 1, leaf))
+        described = [
+            (how, number, t.storage.leaf, t.steps, t.scalar)
+            if t is not None
+            else (leaf.text if isinstance(leaf, HostNumber) else leaf,)
+            for leaf, (how, number, t) in zip(leaves, texts, strict=True)
+        ]
+        graph = self._graph([*(s.node for s in live), *extra])
+        key = self._key(graph, [s.leaf for s in live], tree, described)
+        return self._call(self._keep(key, None, lambda: self._compile_end(live, extra, tree, leaves, texts)))
+
+    def _compile_end(
+        self,
+        live: list[Storage],
+        extra: list[Node],
+        tree: Tree,
+        leaves: list[Any],
+        texts: list[tuple[str, int, Tracer | None]],
+    ) -> Segment:
         code, program, parts = self._prologue(live, extra)
-        outputs = program.outputs[len(live) :]
         returned: set[str] = set()
-        names = []
-        for number, buffer in enumerate(outputs):
+        for number, buffer in enumerate(program.outputs[len(live) :]):
             code.lines.append(f"r{number} = {text.fresh_text(buffer, program, returned)}")
-        for leaf, (how, number, tracer) in zip(leaves, texts, strict=True):
-            names.append(self._result_text(code, leaf, how, number, tracer))
+        names = [
+            self._result_text(code, leaf, how, number, tracer)
+            for leaf, (how, number, tracer) in zip(leaves, texts, strict=True)
+        ]
         text.write_result(code, tree, names)
-        return self._call(self._finish(code, program, parts, None))
+        return self._finish(code, program, parts, None)
 
     def _result_text(self, code: Code, leaf: Any, how: str, number: int, tracer: Tracer | None) -> str:
         if isinstance(leaf, HostNumber):
@@ -394,6 +369,9 @@ class Tracing:
         if live and sys.exc_info()[0] not in (Untraceable, SharedMemory):
             code, _, _ = self._prologue(live, [])
             code.lines.append("return None")
+            text.write_definitions(code, self.trace.definitions)
+            if not self.root:
+                text.write_loads(code, self.trace, self._known)
             function = code.function("flush", "args, kwargs, run=None" if self.root else "run")
             function(self.run.args, self.run.kwargs) if self.root else function(self.run)
 
@@ -430,11 +408,24 @@ def _identifier(name: str) -> str:
     return name if name.isidentifier() else "traced"
 
 
+def _described(leaf: Leaf) -> Hashable:
+    """All that the code of a segment relies on in a leaf that it checks."""
+    value = leaf.value
+    if leaf.kind not in ("array", "generic"):
+        return leaf.kind, type(value)
+    captured = id(value) if leaf.captured else 0
+    ones = tuple(length == 1 for length in value.shape)
+    return leaf.kind, value.dtype, ones, value.strides[-1:] == (value.itemsize,), value.flags.num, captured
+
+
 def _layouts(trace: Trace) -> dict[int, str]:
     """The layout class of each array leaf."""
     found = {}
     for leaf in trace.leaves:
-        if leaf.kind == "number":
+        if leaf.kind in ("number", "object"):
+            continue
+        if leaf.kind == "carried":
+            found[leaf.position] = "C"
             continue
         array = np.asarray(leaf.value)
         if not array.flags.num & ALIGNED:
@@ -443,6 +434,3 @@ def _layouts(trace: Trace) -> dict[int, str]:
         unit = array.ndim > 0 and array.strides[-1] == array.itemsize and not array.flags.c_contiguous
         found[leaf.position] = "C" if contiguous else "unit" if unit else "any"
     return found
-
-
-__all__ = ["Arguments", "Tracing", "read_environment", "take_apart"]

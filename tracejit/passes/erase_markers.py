@@ -23,7 +23,8 @@ def _rule(builder: Builder, node: Node, inputs: tuple[Node, ...]) -> Node:
         # A Python number that is differentiated keeps its mark as one in the type; its value is a plain scalar.
         return inputs[0]
     if node.op == "part" and inputs[0].op == "custom":
-        return inputs[0].inputs[node["index"]]
+        place: int = node["index"]
+        return inputs[0].inputs[place]
     if node.kind == "control":
         params = {key: _erased(value) for key, value in node.params}
         return builder.node(node.op, inputs, params, node.type, node.line)

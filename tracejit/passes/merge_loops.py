@@ -73,7 +73,7 @@ def _depends(node: Node, other: Node) -> bool:
 
 
 def _contained(small: Node, large: Node) -> list[int] | None:
-    """Where each result of one loop stands among the other's, if all do; its carries must come first there, in order."""
+    """Where each result of one loop stands among the other's, if all do; its carries must come first there."""
     count = small["carries"]
     if (small["length"], small["reverse"]) != (large["length"], large["reverse"]) or count > large["carries"]:
         return None
@@ -87,9 +87,9 @@ def _contained(small: Node, large: Node) -> list[int] | None:
     ys = theirs[large["carries"] :]
     if mine[:count] != theirs[:count] or not all(result in ys for result in mine[count:]):
         return None
-    if small["condition"] is not None:
-        if _normalized(builder, small, "condition") != _normalized(builder, large, "condition"):
-            return None
+    conditional = small["condition"] is not None
+    if conditional and _normalized(builder, small, "condition") != _normalized(builder, large, "condition"):
+        return None
     return [*range(count), *(large["carries"] + ys.index(result) for result in mine[count:])]
 
 

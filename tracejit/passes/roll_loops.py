@@ -5,14 +5,15 @@ v1: f64 = sin(v0)                ->          graph(i: i64, p0: f64):
 ...                                              v0: f64 = sin(p0)
 v999: f64 = sin(v998)                            return v0)
 
-What an iteration takes from the one before is a carry; numbers and slices that differ from one to the next in even steps
-are xs; what is used after the loop is a last carry, or ys.
+What an iteration takes from the one before is a carry; numbers, and slices that move on in even steps, are xs; what is
+used after the loop is a last carry, or ys.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -103,7 +104,7 @@ class _Plan:
             return True
         if column[0].op == "update":
             indices = moving([node["indices"] for node in column])
-            chained = all(b.inputs[0] is a for a, b in zip(column, column[1:], strict=False))
+            chained = all(b.inputs[0] is a for a, b in pairwise(column))
             if indices is None or not chained or id(column[0].inputs[0]) in self.place:
                 return False
             self.written[j] = indices
@@ -114,9 +115,9 @@ class _Plan:
         places = [self.place.get(id(node)) for node in inputs]
         if j in self.written and number == 0:
             return ("written", j)
-        if all(place == (r, places[0][1]) for r, place in enumerate(places)) if places[0] else False:  # type: ignore[index]
-            own = places[0][1]  # type: ignore[index]
-            return ("own", own) if own not in self.written else None
+        first = places[0]
+        if first is not None and all(place == (r, first[1]) for r, place in enumerate(places)):
+            return ("own", first[1]) if first[1] not in self.written else None
         if all(node is inputs[0] for node in inputs) and places[0] is None:
             return ("constant", _placed(self.constants, inputs[0]))
         later = places[1:]

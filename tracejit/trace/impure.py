@@ -9,29 +9,58 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.trace.opaque import interrupt_call
+from tracejit.trace.opaque import Expression, interrupt_call
 from tracejit.trace.state import ACTIVE, Untraceable
+from tracejit.trace.tracer import Tracer
 
 MODULES: tuple[types.ModuleType, ...] = (random, time, np.random)
 """The modules whose functions are taken to be impure."""
 
-GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
+GENERATORS = (np.random.Generator, np.random.RandomState, np.random.BitGenerator, random.Random)
 """Objects whose methods are."""
 
 
 class CalledEachTime:
-    """A module or generator while a thread traces: a call of one of its functions ends a segment and is replayed."""
+    """A module or generator while a thread traces: a call of one of its functions ends a segment and is replayed.
 
-    def __init__(self, target: Any) -> None:
-        self._target = target
+    where: for a generator that is an argument, or that the function makes: what finds it at each call.
+    """
+
+    def __init__(self, target: Any, where: Expression | None = None) -> None:
+        self._target, self._where = target, where
 
     def __getattr__(self, name: str) -> Any:
         function = getattr(self._target, name)
-        if ACTIVE.trace is None or isinstance(function, type) or not callable(function):
+        if ACTIVE.trace is None or not callable(function):
             return function
-        if name == "default_rng":
-            return _default_rng
-        return lambda *args, **options: interrupt_call(function, args, options)
+        if isinstance(function, type) and not issubclass(function, GENERATORS):
+            return function
+        given = () if self._where is None else (self._where,)
+        if given:
+            function = getattr(type(self._target), name)
+        if name == "shuffle":
+            return lambda x, *args, **options: _shuffle(function, given, x, args, options)
+        return lambda *args, **options: interrupt_call(function, (*given, *map(_found, args)), options)
+
+
+def _found(argument: Any) -> Any:
+    """What finds a generator that is an argument of another's function."""
+    known = isinstance(argument, CalledEachTime) and argument._where is not None
+    return argument._where if known else argument
+
+
+def _shuffle(function: Any, given: tuple[Any, ...], x: Any, args: tuple[Any, ...], options: dict[str, Any]) -> None:
+    """What is shuffled in place is a value like any other: a copy is shuffled, and takes its place."""
+    if not isinstance(x, Tracer):
+        raise Untraceable(f"shuffle of a {type(x).__name__} in place")
+    x[...] = interrupt_call(shuffled, (function, given, x, args), options)
+
+
+def shuffled(function: Any, given: tuple[Any, ...], x: Any, args: tuple[Any, ...], **options: Any) -> Any:
+    """A shuffled copy of an array."""
+    copy = x.copy()
+    function(*given, copy, *args, **options)
+    return copy
 
 
 def traced_print(*values: Any, **options: Any) -> None:
@@ -40,10 +69,3 @@ def traced_print(*values: Any, **options: Any) -> None:
         print(*values, **options)  # noqa: T201 - it is the user's own print
     else:
         interrupt_call(print, values, options)
-
-
-def _default_rng(seed: Any = None) -> Any:
-    """A generator of a fixed seed gives the same numbers at each call; one without a seed must not be kept."""
-    if seed is None:
-        raise Untraceable("np.random.default_rng() without a seed is made anew at each call")
-    return np.random.default_rng(seed)

@@ -26,9 +26,10 @@ class Untraceable(Exception):
 
 @dataclass(frozen=True)
 class Leaf:
-    """One array argument of a segment, by position; `value` is what it was while tracing.
+    """One value that a segment takes, by position; `value` is what it was while tracing.
 
-    kind: "array", "generic" (a NumPy scalar) or "number" (a Python number).
+    kind: "array", "generic" (a NumPy scalar), "number" (a Python number), "object" (a generator of random numbers) or
+    "carried" (an array that segments before have computed and nobody writes to; its value is not kept here).
     captured: an array found in globals, closures or attributes; read at each call from where it lives.
     """
 
@@ -69,6 +70,8 @@ class Trace:
     history: for derivatives that cross breaks: what each new leaf stood for, by position, kept while `variables` live.
     variables: how many variables of derivatives were made.  inside: how many bodies, which have no values yet, are
     being traced around the present point.
+    definitions: names of long expressions of numbers.
+    carried: the positions of carried leaves in use; free: those of leaves that nothing needs any more.
     """
 
     interrupt: Callable[..., Any] | None = None
@@ -78,13 +81,17 @@ class Trace:
     guards: dict[str, str] = field(default_factory=dict)
     numbers: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, tuple[int, int]] = field(default_factory=dict)
+    definitions: dict[str, str] = field(default_factory=dict)
     equalities: dict[str, Dimension] = field(default_factory=dict)
     opaque: list[str] = field(default_factory=list)
     keep: list[Storage] = field(default_factory=list)
     history: dict[int, Past] = field(default_factory=dict)
     variables: int = 0
     inside: int = 0
-    _storages: list[Callable[[], Storage | None]] = field(default_factory=list)
+    carried: set[int] = field(default_factory=set)
+    free: set[int] = field(default_factory=set)
+    storage_count: int = 0
+    _storages: dict[int, weakref.ref[Storage]] = field(default_factory=dict)
     _captured: dict[int, int] = field(default_factory=dict)
 
     def guard(self, text: str) -> None:
@@ -92,32 +99,40 @@ class Trace:
         if text not in self.guards:
             self.guards[text] = user_line()
 
+    def define(self, text: str) -> str:
+        """A name for an expression that others are made of."""
+        name = f"h{len(self.definitions)}"
+        self.definitions[name] = text
+        return name
+
     def storage(self, node: Node, leaf: int | None = None) -> Storage:
-        storage = Storage(len(self._storages), node, leaf)
-        self._storages.append(weakref.ref(storage))
+        storage = Storage(self.storage_count, node, leaf)
+        self._storages[storage.number] = weakref.ref(storage)
+        self.storage_count += 1
         return storage
 
-    @property
-    def storage_count(self) -> int:
-        return len(self._storages)
+    def forget(self, storage: Storage) -> None:
+        """No segment computes its value any more."""
+        self._storages.pop(storage.number, None)
 
     def end_storages(self, first: int) -> None:
         """Forget those numbered from `first` on, but for arguments': a body has ended, and its values with it."""
-        for number in range(first, len(self._storages)):
-            storage = self._storages[number]()
-            if storage is not None and storage.leaf is None:
-                self._storages[number] = lambda: None
+        for storage in self.live_storages():
+            if storage.number >= first and storage.leaf is None:
+                self.forget(storage)
 
     def live_storages(self) -> list[Storage]:
         """The storages that the user's code can still reach, oldest first."""
-        found = [storage for reference in self._storages if (storage := reference()) is not None]
-        return [storage for storage in found if not storage.apart]
+        found = [(number, reference()) for number, reference in self._storages.items()]
+        self._storages = {number: self._storages[number] for number, storage in found if storage is not None}
+        return [storage for _, storage in found if storage is not None and not storage.apart]
 
     def add_leaf(self, kind: str, value: Any, captured: bool = False) -> Leaf:
         leaf = Leaf(len(self.leaves), kind, value, captured)
         self.leaves.append(leaf)
         if kind == "number":
             self.numbers[f"a{leaf.position}"] = value
+        if kind in ("number", "object"):
             return leaf
         shape: list[Dimension] = []
         for axis, length in enumerate(np.shape(value)):
@@ -131,6 +146,20 @@ class Trace:
         type = ArrayType(np.asarray(value).dtype, tuple(shape))
         self.inputs[leaf.position] = self.builder.node("input", (), {"position": leaf.position}, type)
         return leaf
+
+    def carry(self, position: int, type: ArrayType) -> None:
+        """A carried leaf, at a free position or at the end."""
+        leaf = Leaf(position, "carried", None)
+        self.leaves[position : position + 1] = [leaf]
+        self.carried.add(position)
+        self.free.discard(position)
+        self.inputs[position] = self.builder.node("input", (), {"position": position}, type)
+
+    def drop(self, position: int) -> None:
+        """Nothing needs a carried leaf any more."""
+        self.carried.discard(position)
+        self.free.add(position)
+        del self.inputs[position]
 
     def capture(self, array: np.ndarray[Any, Any]) -> int:
         """The leaf of an array that is no argument; its elements are read anew at each call."""

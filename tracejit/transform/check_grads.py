@@ -21,8 +21,8 @@ def check_grads(
 ) -> None:
     """Check the derivatives of `function` at `args` against central differences in random directions.
 
-    args: a tuple of pytrees of float arrays.  order: how many times to differentiate.  modes: "forward" (jvp), "reverse"
-    (vjp) or both; each mode's derivative is checked against both at the next order.
+    args: a tuple of pytrees of float arrays.  order: how many times to differentiate.  modes: "forward" (jvp),
+    "reverse" (vjp) or both; each mode's derivative is checked against both at the next order.
     tolerance: relative, to the size of the values compared; by default what the dtype allows.
 
     Raises AssertionError with the mode, the order and both numbers where they disagree; ValueError for an unknown mode.
@@ -60,11 +60,23 @@ def _check(
         return
     if "forward" in modes:
         _check(
-            lambda *a: jvp(function, a, direction)[1], args, order - 1, modes, tolerance, generator, f"{path}forward, then "
+            lambda *a: jvp(function, a, direction)[1],
+            args,
+            order - 1,
+            modes,
+            tolerance,
+            generator,
+            f"{path}forward, then ",
         )
     if "reverse" in modes:
         _check(
-            lambda *a: vjp(function, *a)[1](weights), args, order - 1, modes, tolerance, generator, f"{path}reverse, then "
+            lambda *a: vjp(function, *a)[1](weights),
+            args,
+            order - 1,
+            modes,
+            tolerance,
+            generator,
+            f"{path}reverse, then ",
         )
 
 
@@ -79,7 +91,10 @@ def _random_like(value: Any, generator: np.random.Generator) -> Any:
     leaves: list[Any] = []
     tree = flatten(value, leaves)
     drawn = [np.asarray(generator.standard_normal(np.shape(leaf)), np.asarray(leaf).dtype) for leaf in leaves]
-    shown = [float(d) if isinstance(leaf, float) and not isinstance(leaf, np.generic) else d for d, leaf in zip(drawn, leaves, strict=True)]
+    shown = [
+        float(d) if isinstance(leaf, float) and not isinstance(leaf, np.generic) else d
+        for d, leaf in zip(drawn, leaves, strict=True)
+    ]
     return rebuild(tree, shown)
 
 
@@ -95,7 +110,10 @@ def _difference(function: Callable[..., Any], args: tuple[Any, ...], direction: 
             (np.asarray(leaf) + np.asarray(h * np.asarray(d), np.asarray(leaf).dtype)).astype(np.asarray(leaf).dtype)
             for leaf, d in zip(leaves, _leaves(direction), strict=True)
         ]
-        shown = [float(m) if isinstance(leaf, float) and not isinstance(leaf, np.generic) else m for m, leaf in zip(moved, leaves, strict=True)]
+        shown = [
+            float(m) if isinstance(leaf, float) and not isinstance(leaf, np.generic) else m
+            for m, leaf in zip(moved, leaves, strict=True)
+        ]
         return [np.asarray(leaf, float) for leaf in _leaves(function(*rebuild(tree, shown)))]
 
     def central(h: float) -> list[Any]:
@@ -116,7 +134,9 @@ def _tolerance(args: Any) -> float:
 
 
 def _dot(a: Any, b: Any) -> float:
-    return float(sum(np.sum(np.asarray(x, float) * np.asarray(y, float)) for x, y in zip(_leaves(a), _leaves(b), strict=True)))
+    return float(
+        sum(np.sum(np.asarray(x, float) * np.asarray(y, float)) for x, y in zip(_leaves(a), _leaves(b), strict=True))
+    )
 
 
 def _agree(found: Any, expected: Any, scale: float, tolerance: float, what: str) -> None:

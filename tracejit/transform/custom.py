@@ -120,8 +120,8 @@ def _matched(rules: Rules, signature: Signature, node: Node, returned: Any) -> S
     arguments = node.inputs[signature.count :]
     if not isinstance(returned, tuple) or len(returned) != len(signature.tree.children):
         raise TypeError(
-            f"the backward function of {signature.name} must return a tuple of {len(signature.tree.children)} cotangents, "
-            "one for each argument (None for zero)"
+            f"the backward function of {signature.name} must return a tuple of {len(signature.tree.children)} "
+            "cotangents, one for each argument (None for zero)"
         )
     found: list[Node | None] = [None] * len(arguments)
     slots = iter(signature.slots)
@@ -167,13 +167,9 @@ def attach(
     result_slots = tuple(next(places) if node is not None else None for node in held)
     results = [node for node in held if node is not None]
     kept = tuple(None if slot is not None else leaf for slot, leaf in zip(slots, leaves, strict=True))
-    signature = Signature(
-        name, len(results), tree, tuple(slots), kept, result_tree, result_slots, tuple(scalars)
-    )
+    signature = Signature(name, len(results), tree, tuple(slots), kept, result_tree, result_slots, tuple(scalars))
     rule = make_rule(signature)
-    node = trace.builder.node(
-        "custom", (*results, *nodes), {"rule": rule, "count": len(results)}, SEVERAL
-    )
+    node = trace.builder.node("custom", (*results, *nodes), {"rule": rule, "count": len(results)}, SEVERAL)
     shown = [
         leaf if slot is None else fresh(trace, trace.builder.part(node, slot, results[slot].type), _is_scalar(leaf))
         for leaf, slot in zip(outputs, result_slots, strict=True)
@@ -188,8 +184,8 @@ def _is_scalar(leaf: Any) -> bool:
 class custom_vjp:  # noqa: N801 - a decorator
     """A function whose reverse-mode derivative is given by two functions.
 
-    forward(*args) -> (result, residuals); backward(residuals, cotangent) -> a tuple of cotangents, one an argument, None
-    for zero.  Forward mode differentiates `forward` itself.
+    forward(*args) -> (result, residuals); backward(residuals, cotangent) -> a tuple of cotangents, one an argument,
+    None for zero.  Forward mode differentiates `forward` itself.
 
     >>> import numpy as np, tracejit as tj
     >>> @tj.custom_vjp
@@ -271,5 +267,10 @@ def traced_numbers(args: tuple[Any, ...]) -> tuple[Any, ...]:
     tree = flatten(args, leaves)
     trace = current()
     held = [as_tracer(trace, leaf) if node_of(trace, leaf) is not None else leaf for leaf in leaves]
-    shown = [Tracer(h.storage, h.steps, h.symbolic_shape, h.dtype, scalar=not h.ndim) if isinstance(h, Tracer) and not isinstance(leaf, Tracer) else h for h, leaf in zip(held, leaves, strict=True)]
+    shown = [
+        Tracer(h.storage, h.steps, h.symbolic_shape, h.dtype, scalar=not h.ndim)
+        if isinstance(h, Tracer) and not isinstance(leaf, Tracer)
+        else h
+        for h, leaf in zip(held, leaves, strict=True)
+    ]
     return tuple(rebuild(tree, shown))

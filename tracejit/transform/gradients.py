@@ -192,15 +192,15 @@ def scalar_output(recorded: Recorded, function: Any) -> Node:
     name = name_of(function)
     if len(recorded.outputs) != 1 or len(nodes) != 1:
         raise TypeError(
-            f"{name} returns {len(recorded.outputs)} values, and a gradient is of one scalar: return the loss alone, or "
-            "(loss, aux) with has_aux=True"
+            f"{name} returns {len(recorded.outputs)} values, and a gradient is of one scalar: return the loss alone, "
+            "or (loss, aux) with has_aux=True"
         )
     node = nodes[0]
     if node.shape:
         shape = tuple(recorded.trace.value(d) for d in node.shape)
         raise ValueError(
-            f"{name} returns an array of shape {shape}, and a gradient is of a scalar: reduce it (np.sum, np.mean), or use "
-            "tracejit.vjp or tracejit.jacobian"
+            f"{name} returns an array of shape {shape}, and a gradient is of a scalar: reduce it (np.sum, np.mean), or "
+            "use tracejit.vjp or tracejit.jacobian"
         )
     if node.dtype.kind != "f":
         raise NotDifferentiable(f"{name} returns {node.dtype}, and derivatives are of real floats")
@@ -216,7 +216,8 @@ def within(positions: Sequence[int], args: Sequence[Any], function: Any) -> list
     for position in positions:
         if not -len(args) <= position < len(args):
             raise ValueError(
-                f"argnums names argument {position} of {name_of(function)}, which was given {len(args)} positional arguments"
+                f"argnums names argument {position} of {name_of(function)}, which was given {len(args)} positional "
+                "arguments"
             )
     return [position % len(args) for position in positions]
 

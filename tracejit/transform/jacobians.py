@@ -14,15 +14,13 @@ from tracejit.transform.gradients import grad, vjp, within
 from tracejit.transform.transformed import Transformed
 
 
-def jacobian(
-    function: Callable[..., Any], argnums: int | Sequence[int] = 0, mode: str = "auto"
-) -> Callable[..., Any]:
+def jacobian(function: Callable[..., Any], argnums: int | Sequence[int] = 0, mode: str = "auto") -> Callable[..., Any]:
     """The function that gives the Jacobian: every element of the result by every element of an argument.
 
-    argnums: the positional arguments to differentiate by; a tuple gives a tuple.  For a result of shape s and an argument of
-    shape t it is an array of shape s + t; pytrees of results give pytrees of (pytrees of) such arrays.
-    mode: "reverse" works it out by rows (cheap where the result is small), "forward" by columns (where the argument is),
-    "auto" takes the one with fewer.
+    argnums: the positional arguments to differentiate by; a tuple gives a tuple.  For a result of shape s and an
+    argument of shape t it is an array of shape s + t; pytrees of results give pytrees of (pytrees of) such arrays.
+    mode: "reverse" works it out by rows (cheap where the result is small), "forward" by columns (where the argument
+    is), "auto" takes the one with fewer.
 
     Raises TypeError for arguments that are not real floats, ValueError for an unknown mode.
 
@@ -66,7 +64,9 @@ def _first_of_each(found: Any, like: Any) -> Any:
     return rebuild(tree, entries)
 
 
-def _by_rows(function: Callable[..., Any], args: Sequence[Any], options: dict[str, Any], positions: Sequence[int]) -> Any:
+def _by_rows(
+    function: Callable[..., Any], args: Sequence[Any], options: dict[str, Any], positions: Sequence[int]
+) -> Any:
     """Without a trace: one pullback for each element of the result."""
 
     def of_chosen(*chosen: Any) -> Any:

@@ -6,7 +6,9 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from tracejit.driver.function import Jitted, disabled
+from tracejit.driver.explain import Explanation
+from tracejit.driver.function import Jitted, Stats, disabled
+from tracejit.ir.graph import Graph
 from tracejit.trace.state import ACTIVE
 
 
@@ -43,5 +45,18 @@ class Transformed:
 
     @property
     def compiled(self) -> Jitted:
-        """The jitted function that calls outside a trace go through; for its `explain`, `trace` and `stats`."""
+        """The jitted function that calls outside a trace go through."""
         return self._compiled
+
+    @property
+    def stats(self) -> Stats:
+        """Counts of `compiled`."""
+        return self._compiled.stats
+
+    def explain(self, *args: Any, **options: Any) -> Explanation:
+        """What becomes of a call with these arguments (which is performed): graphs, kernels, guards, costs."""
+        return self._compiled.explain(*args, **options)
+
+    def trace(self, *args: Any, **options: Any) -> Graph:
+        """The graph of a call with these arguments, as traced (the call is performed)."""
+        return self._compiled.trace(*args, **options)
