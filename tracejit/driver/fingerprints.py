@@ -64,6 +64,7 @@ def _of_value(value: Any, scopes: dict[int, int] | None = None) -> Hashable:
 
 
 def _code(function: Any) -> Hashable:
-    """A function that is made anew each time it is wanted is the same if its code is, and nothing else belongs to it."""
+    """A function made anew each time it is wanted is the same if its code is, and nothing else belongs to it."""
     plain = isinstance(function, types.FunctionType) and not function.__closure__ and not function.__defaults__
-    return function.__code__ if plain else function
+    key: Hashable = function.__code__ if plain else function
+    return key

@@ -7,7 +7,6 @@ branch seen before is run without Python, a new one is traced by running the fun
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
@@ -79,7 +78,8 @@ class Segment:
 
     def accepts(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Whether the guards of a first segment hold; nothing else of it is run."""
-        code = Code(*map(copy.copy, (self.checks.lines, self.checks.namespace))) if self.checks is not None else Code()
+        checks = self.checks if self.checks is not None else Code()
+        code = Code([*checks.lines, "return None"], dict(checks.namespace))
         return code.function("accepts", "args, kwargs")(args, kwargs) is not MISS
 
     def named_values(self, leaves: Sequence[Any]) -> dict[str, Any]:
@@ -190,7 +190,7 @@ def _result_leaves(result: Any) -> tuple[Hashable, list[Any]]:
     if result is None:
         return None, []
     if (kind := leaf_kind(result)) != "static":
-        return type(result), [np.asarray(result) if kind == "generic" else result]
+        return type(result).__name__, [np.asarray(result) if kind == "generic" else result]
     items: list[Any] = []
     tree = flatten(result, items)
     kinds = [leaf_kind(item) for item in items]

@@ -162,7 +162,7 @@ class Tracing:
 
     def _keep(self, key: Hashable, following: Break | None, compile_it: Callable[[], Segment]) -> Segment:
         """The pending segment, compiled unless one like it was, where the next call looks for it."""
-        segment = self.jitted.segments.get(key)
+        segment: Segment | None = self.jitted.segments.get(key)
         if segment is None:
             segment = compile_it()
             if key is not None:

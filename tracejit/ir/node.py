@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,6 +24,14 @@ class ArrayType:
     dtype: np.dtype[Any]
     shape: Shape
     weak: bool = False
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.dtype, self.shape, self.weak))
+
+    def __hash__(self) -> int:
+        # Every node that is looked up hashes its type.
+        return self._hash
 
     def __str__(self) -> str:
         name = {"bool": "bool"}.get(self.dtype.name) or f"{self.dtype.kind}{self.dtype.itemsize * 8}"
@@ -115,7 +124,11 @@ class Builder:
     def node(
         self, op: str, inputs: tuple[Node, ...], params: Mapping[str, Any], type: ArrayType, line: str = ""
     ) -> Node:
-        items = tuple(sorted(params.items()))
+        return self._interned_or_new(op, inputs, tuple(sorted(params.items())), type, line)
+
+    def _interned_or_new(
+        self, op: str, inputs: tuple[Node, ...], items: tuple[tuple[str, Any], ...], type: ArrayType, line: str
+    ) -> Node:
         if OPS[op].kind == "call" or op in UNIQUE:
             return self._new(op, inputs, items, type, line)
         key = (op, tuple(map(id, inputs)), items, type)
@@ -132,7 +145,7 @@ class Builder:
 
     def rebuilt(self, node: Node, inputs: tuple[Node, ...]) -> Node:
         """`node` on other inputs, the rest unchanged."""
-        return self.node(node.op, inputs, dict(node.params), node.type, node.line)
+        return self._interned_or_new(node.op, inputs, node.params, node.type, node.line)
 
     def constant(self, value: Any, dtype: Any = None) -> Node:
         array = np.ascontiguousarray(value, dtype=dtype) if np.ndim(value) else np.asarray(value, dtype=dtype)

@@ -33,6 +33,13 @@ class Size:
 
     terms: tuple[tuple[Monomial, int], ...]
 
+    @cached_property
+    def _hash(self) -> int:
+        return hash(self.terms)
+
+    def __hash__(self) -> int:
+        return self._hash
+
     def __str__(self) -> str:
         parts: list[str] = []
         for monomial, coefficient in self.terms:

@@ -31,14 +31,17 @@ def find_repetition(nodes: Sequence[Node], begin: int = 0) -> Repetition | None:
     numbers: dict[Any, int] = {}
     tokens = [numbers.setdefault(_token(node), len(numbers)) for node in nodes]
     following = _next_places(tokens)
-    for start in range(begin, len(tokens)):
+    ends: dict[int, int] = {}
+    for start in range(begin, len(tokens) - FEWEST_NODES + 1):
         place = start
         for _ in range(_CANDIDATES):
             place = following[place]
             if place < 0:
                 break
             period = place - start
-            times = _run(tokens, start, period) // period + 1
+            if ends.get(period, -1) < start:
+                ends[period] = _end_of_run(tokens, start, period)
+            times = (ends[period] - start) // period + 1
             if times >= FEWEST_TIMES and times * period >= FEWEST_NODES:
                 return Repetition(start, period, times)
     return None
@@ -54,12 +57,12 @@ def _next_places(tokens: Sequence[int]) -> list[int]:
     return following
 
 
-def _run(tokens: Sequence[int], start: int, period: int) -> int:
-    """How many tokens from `start` on are equal to those a period later."""
-    place = start
-    while place + period < len(tokens) and tokens[place] == tokens[place + period]:
-        place += 1
-    return place - start
+def _end_of_run(tokens: Sequence[int], start: int, period: int) -> int:
+    """The first place from `start` on whose token is not that of a period later."""
+    for place in range(start, len(tokens) - period):
+        if tokens[place] != tokens[place + period]:
+            return place
+    return max(start, len(tokens) - period)
 
 
 def _token(node: Node) -> Any:

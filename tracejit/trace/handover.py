@@ -31,7 +31,7 @@ class Handover:
 
 
 def pending(trace: Trace) -> tuple[list[Storage], list[Storage]]:
-    """The storages whose values a segment must compute: arguments' written to, and others' that are in no leaf of theirs."""
+    """The storages whose values a segment must compute: arguments' that are written to, and new values in others."""
     live = trace.live_storages()
     return (
         [s for s in live if s.leaf is not None and (s.mutated or s.node.kind != "source")],

@@ -18,6 +18,9 @@ from tracejit.ir.size import Dimension
 from tracejit.trace.protocol import Traced
 from tracejit.trace.state import Trace, current
 
+LONGEST_TEXT = 60
+"""Characters of an expression of a number; a longer one gets a name (`Trace.define`)."""
+
 _SIZE_ARITHMETIC: dict[str, Callable[[Dimension, Dimension], Dimension]] = {
     "+": sizes.add,
     "-": sizes.subtract,
@@ -54,7 +57,9 @@ class HostNumber(Traced):
     __slots__ = ("size", "text", "value")
 
     def __init__(self, value: Any, text: str, size: Dimension | None = None) -> None:
-        self.value, self.text, self.size = value, text, size
+        # What is made of a number again and again gets names on the way, or its expression would double at each step.
+        named = size is None and len(text) > LONGEST_TEXT
+        self.value, self.text, self.size = value, current().define(text) if named else text, size
 
     def _known(self) -> Any:
         """The plain number, with a guard that it stays."""

@@ -272,7 +272,7 @@ def _named_functions(function: types.FunctionType) -> Iterator[Any]:
         for name in code.co_names:
             value = function.__globals__.get(name)
             if isinstance(value, types.ModuleType):
-                yield from (getattr(value, other, None) for other in code.co_names)
+                yield from (vars(value).get(other) for other in code.co_names)
             elif isinstance(value, type):
                 yield from vars(value).values()
             elif value is not None:

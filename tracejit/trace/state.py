@@ -92,6 +92,7 @@ class Trace:
     free: set[int] = field(default_factory=set)
     storage_count: int = 0
     _storages: dict[int, weakref.ref[Storage]] = field(default_factory=dict)
+    _names: dict[str, str] = field(default_factory=dict)
     _captured: dict[int, int] = field(default_factory=dict)
 
     def guard(self, text: str) -> None:
@@ -101,9 +102,10 @@ class Trace:
 
     def define(self, text: str) -> str:
         """A name for an expression that others are made of."""
-        name = f"h{len(self.definitions)}"
-        self.definitions[name] = text
-        return name
+        if text not in self._names:
+            self._names[text] = f"h{len(self._names)}"
+            self.definitions[self._names[text]] = text
+        return self._names[text]
 
     def storage(self, node: Node, leaf: int | None = None) -> Storage:
         storage = Storage(self.storage_count, node, leaf)

@@ -8,7 +8,7 @@ import numpy as np
 
 from tracejit.ops.table import OPS
 from tracejit.trace.array_functions.linear_algebra import svdvals
-from tracejit.trace.array_functions.shapes import moveaxis, reshape
+from tracejit.trace.array_functions.shapes import moveaxis
 from tracejit.trace.dispatch import asarray, implements
 from tracejit.trace.handlers import inside_try
 from tracejit.trace.opaque import interrupt_call
@@ -52,9 +52,8 @@ def _of_vectors(tracer: Tracer, ord: Any, axes: tuple[int, ...], keepdims: bool)
     if ord == 1:
         return reduce(OPS["sum"], size, axes, keepdims)
     total = reduce(OPS["sum"], elementwise(OPS["power"], size, float(ord)), axes, keepdims)
-    root = elementwise(OPS["power"], total, 1 / ord)
     if ord < 0:
-        return root
+        return elementwise(OPS["power"], total, 1 / ord)
     # A choice, so that the origin has no infinite slope.
     nothing = elementwise(OPS["equal"], total, 0)
     return _scalar(where(nothing, total, elementwise(OPS["power"], where(nothing, 1, total), 1 / ord)))
@@ -88,4 +87,4 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any
 
 @implements(np.linalg.matrix_norm)
 def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
-    return norm(reshape(x, asarray(x).shape), ord, (-2, -1), keepdims)
+    return norm(x, ord, (-2, -1), keepdims)
