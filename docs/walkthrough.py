@@ -198,8 +198,8 @@ def branching():
         print(f"shrink({values}) = {result}   traces so far: {jitted.stats.traces}")
     after_first = jitted.roots[0].following
     print(f"segment 0 ends with {after_first.call.name}(), line {after_first.line.rpartition(':')[2]}")
-    for outcome, segment in after_first.children:
-        print(f"\nif it is {outcome}:\n{short(segment.graph)}")
+    for outcome, segments in after_first.branches.items():
+        print(f"\nif it is {outcome}:\n{short(segments[0].graph)}")
 
 
 def logistic(x, rate):

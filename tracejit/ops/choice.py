@@ -62,6 +62,12 @@ def _scale(x: Scalar, y: Scalar) -> Scalar:
     return sl.select(x == 0, x, x * y)
 
 
+def _scaled(x: Any, y: Any) -> Any:
+    """The op on arrays; NumPy's copysign has its loops: of floats."""
+    dtype = np.copysign(x, y).dtype
+    return np.where(np.equal(x, 0), x, np.multiply(x, y, dtype=dtype)).astype(dtype)[()]
+
+
 def _scale_jvp(rules: Any, node: Any, tangents: Sequence[Any]) -> Any:
     (x, y), (left, right) = node.inputs, tangents
     terms = [rules.apply("scale", left, y)] if left is not None else []
@@ -78,9 +84,9 @@ register(
     Op(
         "scale",
         "elementwise",
-        reference=lambda x, y: np.where(x == 0, x, x * y),
+        reference=_scaled,
         scalar=_scale,
-        resolve=np.multiply,
+        resolve=np.copysign,
         dtypes="f",
         cost=3,
         jvp=_scale_jvp,

@@ -33,8 +33,9 @@ from tracejit.trace.record import broadcast_shapes
 from tracejit.trace.state import Trace, current, user_line
 from tracejit.trace.tracer import Tracer, fresh
 
-SMALL_LOOP = 96
-"""Elements of all that goes into and comes out of one iteration up to which sizes are guarded, not generic."""
+SMALL_LOOP, SMALL_SIZE = 96, 4
+"""Where all that goes into and comes out of one iteration has no more elements, and no axis is longer, the sizes are
+guarded, not generic: points, rotations, the states of small filters."""
 
 WIDENINGS = 6
 """How often a body is traced anew because its carry came out wider than it went in."""
@@ -229,8 +230,9 @@ class _Loop:
         mixing = any(node.kind not in ("source", "elementwise") for node in body.nodes)
         shapes = [node.shape for node in (*body.inputs, *body.outputs)]
         elements = sum(self.trace.value(sizes.product(shape)) for shape in shapes)
-        if mixing and elements <= SMALL_LOOP:
-            for dimension in {d for shape in shapes for d in shape if not isinstance(d, int)}:
+        free = {d for shape in shapes for d in shape if not isinstance(d, int)}
+        if mixing and elements <= SMALL_LOOP and all(self.trace.value(d) <= SMALL_SIZE for d in free):
+            for dimension in free:
                 self.trace.equal(dimension, self.trace.value(dimension))
 
     def _iterations(self, bodies: Sequence[tuple[Sequence[Node], Sequence[Node], int]]) -> Dimension:
