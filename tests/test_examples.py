@@ -21,7 +21,8 @@ def load(name: str) -> ModuleType:
 
 
 def test_every_example_is_tested() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"image_filter", "black_scholes", "heat_equation", "mlp_from_scratch"}
+    tested = {"image_filter", "black_scholes", "heat_equation", "mlp_from_scratch"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == tested
 
 
 def test_image_filter(capsys: pytest.CaptureFixture[str]) -> None:

@@ -358,3 +358,15 @@ def test_errors(name: str) -> None:
     with pytest.raises(kind) as caught:
         call()
     assert str(caught.value).splitlines()[0] == text
+
+
+def test_a_value_that_leaves_the_trace_is_no_silent_constant() -> None:
+    def foreign(x: Any) -> Any:
+        return np.vectorize(lambda v: v * v)(x)
+
+    with pytest.raises(TypeError, match=r"handed to code that needs a plain array \(at .*, where its derivative would"):
+        tj.grad(lambda x: np.sum(foreign(x)))(np.ones(3))
+    found = tj.grad(lambda x: np.sum(foreign(tj.stop_gradient(x)) * x))(np.array([1.0, 2.0]))
+    assert found.tolist() == [1.0, 4.0]
+    # A plain number counts as constant, as in PyTorch.
+    assert tj.grad(lambda x: x * float(x))(3.0) == 3.0

@@ -19,14 +19,10 @@ from tracejit.ops.library import NoRule
 from tracejit.ops.table import OPS
 from tracejit.trace.opaque import Call, Slot
 from tracejit.trace.record import as_tracer
-from tracejit.trace.state import Trace
+from tracejit.trace.state import NotDifferentiable, Trace
 from tracejit.trace.tracer import fresh
 
 Operand: TypeAlias = Node | int | float
-
-
-class NotDifferentiable(TypeError):
-    """A derivative is asked for where there is none; the text says of what, and where it stands."""
 
 
 _OPERATORS: dict[type[ast.AST], str] = {

@@ -15,7 +15,7 @@ from tracejit.ops.table import OPS
 from tracejit.trace.number import HostNumber
 from tracejit.trace.protocol import HANDLERS
 from tracejit.trace.record import as_tracer
-from tracejit.trace.state import current, user_line
+from tracejit.trace.state import NotDifferentiable, current, user_line
 from tracejit.trace.tracer import Tracer, fresh
 
 
@@ -155,7 +155,16 @@ def tracer_size(tracer: Tracer) -> Any:
 
 
 def plain_array(tracer: Tracer) -> Any:
-    """np.asarray(t) outside the stand-in's reach: the values of this run, guarded as an outcome."""
+    """np.asarray(t) outside the stand-in's reach: the values of this run, guarded as an outcome.
+
+    Raises NotDifferentiable for a value that depends on a variable: the plain array would count as constant.
+    """
+    if tracer.dtype.kind == "f" and current().is_differentiated(tracer.node):
+        raise NotDifferentiable(
+            f"a value that is differentiated is handed to code that needs a plain array (at {user_line()}), where its "
+            "derivative would be lost. Compute with np.* functions, give the code a rule with tracejit.custom_vjp, or "
+            "say that it counts as constant with tracejit.stop_gradient."
+        )
     return outcome(tracer, FrozenArray, "asarray").array.copy()
 
 

@@ -165,7 +165,7 @@ class Tracer(Traced):
 
     def item(self, *position: Any) -> Any:
         target = self[position] if position else self
-        return target._now(lambda array: array.item(), "item")
+        return HANDLERS["number"](target, lambda array: array.item(), "item")
 
     def tolist(self) -> Any:
         return self._now(lambda array: array.tolist(), "tolist")
@@ -217,10 +217,11 @@ class Tracer(Traced):
 
 
 def _broadcasts(step: ViewStep) -> bool:
-    """Whether one element of the source stands at several places of the view, or it is a diagonal: NumPy writes to none."""
+    """Whether one element of the source stands at several places, or the view is a diagonal: NumPy writes to none."""
     found = [index.axis for index in step.indices if index.axis is not None]
     used = set(found)
-    return len(used) < len(found) or any(axis not in used and dimension != 1 for axis, dimension in enumerate(step.shape))
+    repeated = any(axis not in used and dimension != 1 for axis, dimension in enumerate(step.shape))
+    return len(used) < len(found) or repeated
 
 
 def _plain(step: ViewStep, shape: Shape) -> bool:

@@ -34,7 +34,8 @@ def value_and_grad(
     unconnected: gradient of what the result does not depend on: "zero", or "none" for None.
 
     Raises TypeError for arguments or results that are not real floats, ValueError for a result that is no scalar.
-    The function sees a copy of what it is differentiated by, and may write to it.  Reverse mode: Griewank and Walther,
+    The function sees a copy of what it is differentiated by, and may write to it.  What Python makes of a value by
+    `float(t)`, `t.item()` or `if t` counts as constant, as in PyTorch.  Reverse mode: Griewank and Walther,
     Evaluating Derivatives, 2nd edition, section 3.2.
 
     >>> import numpy as np, tracejit as tj

@@ -15,7 +15,7 @@ from tracejit.autodiff.batching import Batching, NotBatchable
 from tracejit.autodiff.batching_calls import call_each, with_each
 from tracejit.ir.node import ArrayType, Node
 from tracejit.ir.size import Dimension
-from tracejit.trace.impure import GENERATORS
+from tracejit.trace.impure import draws
 from tracejit.trace.opaque import Call, Slot
 from tracejit.trace.pytree import flatten, rebuild
 from tracejit.trace.state import Storage, Trace, Untraceable, user_line
@@ -147,7 +147,7 @@ class OneForAll:
                 f"{call.name}() {where} is of a value that differs between examples, and Python has one value for all. "
                 f"Use {mend}."
             )
-        if isinstance(getattr(call.function, "__self__", None), GENERATORS):
+        if draws(call.function):
             raise NotBatchable(
                 f"{call.name} {where} would be drawn once for all examples. Draw the random numbers of all examples "
                 "outside, and pass them in as a mapped argument."
