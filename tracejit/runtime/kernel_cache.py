@@ -7,18 +7,18 @@ that decides the machine code (see `_environment`), and only then compiled.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import sys
 import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import llvmlite.binding as llvm
 
-from tracejit.lower.cpu import compile_kernels
 from tracejit.ops.table import OPS
 from tracejit.runtime.disk_cache import DiskCache
 from tracejit.runtime.machine_code import LoadedKernel, MachineCode, make_entry
@@ -107,7 +107,8 @@ class KernelCache:
 
     def _compile(self, kernels: list[Kernel], counts: CacheCounts) -> dict[str, LoadedKernel]:
         started = time.perf_counter()
-        data = compile_kernels(kernels)
+        # The emitters, and what they need, are loaded by a process that compiles and by no other.
+        data: bytes = import_module("tracejit.lower.cpu").compile_kernels(kernels)
         code = MachineCode(data)
         seconds = time.perf_counter() - started
         counts.compiled += len(kernels)
@@ -162,11 +163,11 @@ def _environment() -> str:
     return "|".join(parts)
 
 
-def _version(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "?"
+def _version(package: str) -> str:
+    """A hash of what a package says of its version, found without importing it (Numba takes half a second)."""
+    spec = find_spec(package)
+    path = Path(spec.origin).with_name("_version.py") if spec is not None and spec.origin else None
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path is not None and path.exists() else "?"
 
 
 def _source_hash(package: Path) -> str:
