@@ -19,7 +19,7 @@ KERNEL_DTYPES = frozenset(np.dtype(code) for code in "?bhilqBHILQefd")
 """The dtypes that kernels compute in; others go through NumPy."""
 
 
-class NoKernel(Exception):
+class NoKernel(TypeError):
     """These operands have no kernel (a complex dtype, say): the caller has NumPy do it."""
 
 
