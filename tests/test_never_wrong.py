@@ -149,12 +149,12 @@ def test_many_branches_stay_right() -> None:
     @tj.jit
     def steps(x):
         count = 0
-        while x.sum() < 100:
+        while x.sum() < 1100:
             x = x + 1
             count += 1
         return count
 
-    for start in (0.0, 50.0, 99.0, 0.0):
+    for start in (0.0, 1050.0, 1099.0, 0.0):
         assert steps(np.array([start])) == steps.function(np.array([start]))
     assert any("branches" in reason for reason in steps.reasons)
 

@@ -46,9 +46,11 @@ def bisection_of_arrays(c):
 def secant(c):
     a, b = np.float64(0.5), np.float64(2.0)
     fa, fb = a**3 - c, b**3 - c
-    for count in range(50):
+    count = 0
+    while count < 50:
         if abs(fb) < 1e-9:
             break
+        count += 1
         a, b, fa = b, b - fb * (b - a) / (fb - fa), fb
         fb = b**3 - c
     return b, count
@@ -98,8 +100,8 @@ def _matrices():
 
 
 PROGRAMS = [
-    DynamicProgram("newton_sqrt", newton_sqrt, _numbers(2.0, 3.0, 100.0, 0.25, 1.0), gradient=(0,)),
-    DynamicProgram("newton_sqrt_float", newton_sqrt, lambda: [(2.0,), (3.0,), (1e4,), (1.0,)], gradient=(0,)),
+    DynamicProgram("newton_sqrt", newton_sqrt, _numbers(2.0, 3.0, 100.0, 0.25, 1.5), gradient=(0,)),
+    DynamicProgram("newton_sqrt_float", newton_sqrt, lambda: [(2.0,), (3.0,), (1e4,), (1.5,)], gradient=(0,)),
     DynamicProgram(
         "newton_sqrt_array",
         newton_sqrt_array,

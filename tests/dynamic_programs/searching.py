@@ -52,8 +52,7 @@ def beam_search(scores, width):
     for row in scores:
         candidates = []
         for path, total in beams:
-            for token in range(len(row)):
-                candidates.append(((*path, token), total + row[token]))
+            candidates.extend(((*path, token), total + row[token]) for token in range(len(row)))
         candidates.sort(key=lambda item: -item[1])
         beams = candidates[:width]
     return [list(path) for path, _ in beams], beams[0][1]

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from tracejit.trace.impure import GENERATORS
 from tracejit.trace.state import Untraceable
 
 _PLAIN_MODULES = (
@@ -39,7 +40,7 @@ def _skipped(module: str | None) -> bool:
     return (module or "").split(".")[0] in _PLAIN_MODULES
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Environment:
     """What was found: guard lines as (kind, owner, key, value)."""
 
@@ -50,6 +51,8 @@ class Environment:
     def note(self, kind: str, owner: Any, key: str, value: Any) -> None:
         if len(self.items) >= _LIMIT:
             raise Untraceable(f"the function depends on more than {_LIMIT} globals and attributes")
+        if isinstance(value, GENERATORS) and kind not in ("global", "cell"):
+            raise Untraceable(f"{key} is a generator of random numbers; pass it as an argument")
         self.items.append((kind, owner, key, value))
 
 
@@ -158,6 +161,9 @@ def _read_module(environment: Environment, module: types.ModuleType, code: types
 
 
 def _read_container(environment: Environment, value: Any) -> Iterator[Any]:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    if any(isinstance(item, GENERATORS) for item in items):
+        raise Untraceable("a list, dict or tuple holds a generator of random numbers; pass it as an argument")
     if type(value) in (list, dict):
         environment.note("container", value, "", snapshot(value))
         yield from value.values() if isinstance(value, dict) else value

@@ -6,9 +6,10 @@ import functools
 import inspect
 import os
 import threading
+from array import array
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from types import MethodType
 from typing import Any, TypeVar, overload
 
@@ -21,11 +22,16 @@ from tracejit.driver.logging import enabled, log
 from tracejit.driver.segments import MAX_BRANCHES, Break, Run, Segment
 from tracejit.driver.tracing import SharedMemory, Tracing
 from tracejit.ir.graph import Graph
+from tracejit.lower.host_expression import NotNative
+from tracejit.runtime.vectorcall import Dispatched, NativeCall, attach, detach, vectorcalled
 from tracejit.trace.pytree import flatten
-from tracejit.trace.state import ACTIVE, Untraceable
+from tracejit.trace.state import ACTIVE, BYPASSING, Untraceable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+
+HOT_CALLS = 1000
+"""Of so many calls, the signature of the last one gets emitted code (which takes some milliseconds to make)."""
 
 MAX_TRACES = 64
 """Traces kept for one function; past it, calls that fit none run as plain NumPy."""
@@ -64,18 +70,25 @@ class Stats:
 
     traces: times that Python ran on tracers;
     kernels_compiled, cache_hits: kernels compiled, found in memory or on disk;
-    calls: calls in all; plain_calls: those that ran as plain NumPy; compile_seconds: spent in the compiler.
+    plain_calls: calls that ran as plain NumPy; compile_seconds: spent in the compiler;
+    calls: calls in all, portable_calls those that ran Python, native_calls[0] those that did not.
     """
 
     traces: int = 0
     kernels_compiled: int = 0
     cache_hits: int = 0
-    calls: int = 0
     plain_calls: int = 0
     compile_seconds: float = 0.0
+    portable_calls: int = field(default=0, repr=False)
+    native_calls: array[int] = field(default_factory=lambda: array("q", [0]), repr=False)
+
+    @property
+    def calls(self) -> int:
+        return self.portable_calls + self.native_calls[0]
 
 
-class Jitted:
+@vectorcalled
+class Jitted(Dispatched):
     """A function under `jit`; see there.  `stats` counts, `explain` tells, `trace` gives the graph."""
 
     __name__: str
@@ -83,6 +96,7 @@ class Jitted:
     def __init__(
         self, function: Callable[..., Any], static_argnames: Sequence[str], fullgraph: bool, fastmath: bool
     ) -> None:
+        detach(self)
         functools.update_wrapper(self, function)
         self.function = function
         self.fullgraph, self.fastmath = fullgraph, fastmath
@@ -104,12 +118,31 @@ class Jitted:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if ACTIVE.bypass or self.disabled:
             return self.function(*args, **kwargs)
-        self.stats.calls += 1
+        stats = self.stats
+        stats.portable_calls += 1
         for entry in self._entries:
             result = entry(args, kwargs)
             if result is not MISS:
+                if not stats.portable_calls % HOT_CALLS:
+                    self._make_native(entry)
                 return result
         return self._first_call(args, kwargs)
+
+    def _make_native(self, entry: Callable[..., Any]) -> None:
+        """Calls that this entry takes are done by emitted code from now on, if it can be."""
+        if not self._lock.acquire(blocking=False):
+            return  # somebody traces; there will be another hot call
+        try:
+            segment = next((root for root in self.roots if root.function is entry), None)
+            draft = segment.draft if segment is not None else None
+            if segment is not None and draft is not None:
+                segment.draft = None
+                with suppress(NotNative):
+                    portable = Jitted.__call__
+                    call = NativeCall(draft, self._native, portable, self.stats.native_calls, BYPASSING)
+                    attach(self, call)
+        finally:
+            self._lock.release()
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else MethodType(self, instance)
@@ -168,6 +201,7 @@ class Jitted:
 
     def _become_plain(self, run: Run, reason: Untraceable) -> None:
         """From now on plain NumPy; what the traced part of this call wrote is taken back first."""
+        detach(self)
         self.roots, self._entries, self.plain_reason = [], [], self.plain_reason or str(reason)
         if run.wrote:
             raise RuntimeError(
@@ -236,6 +270,7 @@ class Jitted:
     def clear(self) -> None:
         """Forget all traces."""
         with self._lock:
+            detach(self)
             self.roots, self._entries, self.branches, self.plain_reason = [], [], 0, None
             self.segments.clear()
 

@@ -25,7 +25,7 @@ C_ALIGNED, ALIGNED, WRITEABLE = 0x101, 0x100, 0x400
 """Bits of ndarray.flags.num: C-contiguous and aligned; aligned; writeable."""
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Code:
     """Lines of a function under construction, and the objects that they name."""
 

@@ -15,6 +15,7 @@ from tracejit.driver.segments import Raised, Run
 from tracejit.schedule.steps import Buffer, Program, View, reads, writes
 from tracejit.trace.opaque import Call
 from tracejit.trace.pytree import Tree, pack_text, unpack_lines
+from tracejit.trace.standin import stand_for
 from tracejit.trace.state import Leaf, Trace
 from tracejit.trace.tracer import Step, ViewStep
 
@@ -53,7 +54,7 @@ def write_root_arguments(
 
 
 def write_leaf_guards(
-    code: Code, trace: Trace, leaves: Sequence[Leaf], layouts: dict[int, str], mutated: set[int]
+    code: Code, leaves: Sequence[Leaf], layouts: dict[int, str], mutated: set[int], root: bool
 ) -> None:
     """Type, dtype, rank and layout of leaves."""
     for leaf in leaves:
@@ -67,10 +68,10 @@ def write_leaf_guards(
         if leaf.kind == "generic":
             code.namespace["asarray"] = np.asarray
             scalar_type = code.constant(leaf.value.dtype.type)
-            code.lines.append(f"if type({name}) is not {scalar_type} and type({name}) is not ndarray: return MISS")
-            code.lines.append(f"{name} = asarray({name})")
-            code.namespace["ndarray"] = np.ndarray
-            code.lines.append(f"if {name}.dtype != {code.constant(leaf.value.dtype)} or {name}.ndim: return MISS")
+            if root:
+                code.lines.append(f"if type({name}) is not {scalar_type}: return MISS")
+                code.lines.append(f"{name} = asarray({name})")
+            code.lines.append(f"if {name}.dtype != {code.constant(leaf.value.dtype)}: return MISS")
             continue
         code.namespace["ndarray"] = np.ndarray
         test = _array_test(code, leaf, layouts[leaf.position], leaf.position in mutated)
@@ -85,12 +86,16 @@ def _array_test(code: Code, leaf: Leaf, layout: str, mutated: bool) -> str:
         # One look at the strides tells rank and contiguity, for half the time of rank and flags.
         test += f" or {name}.strides != {(array.itemsize,)}"
         return f"{test} or not {name}.flags.writeable" if mutated else test
-    bits = C_ALIGNED if layout == "C" or not array.flags.c_contiguous else ALIGNED
-    expected = C_ALIGNED if layout == "C" else ALIGNED
-    if mutated:
-        bits, expected = bits | WRITEABLE, expected | WRITEABLE
+    bits, expected = flag_test(array, layout, mutated)
     test += f" or {name}.ndim != {array.ndim} or {name}.flags.num & {bits} != {expected}"
     return f"{test} or {name}.strides[-1] != {array.itemsize}" if layout == "unit" else test
+
+
+def flag_test(array: np.ndarray[Any, Any], layout: str, mutated: bool) -> tuple[int, int]:
+    """Which bits of `flags.num` to look at, and what they must be, for a call to be one like that of `array`."""
+    bits = C_ALIGNED if layout == "C" or not array.flags.c_contiguous else ALIGNED
+    expected = C_ALIGNED if layout == "C" else ALIGNED
+    return (bits | WRITEABLE, expected | WRITEABLE) if mutated else (bits, expected)
 
 
 def write_sizes(code: Code, trace: Trace, leaves: Sequence[Leaf]) -> None:
@@ -180,10 +185,12 @@ def write_environment(code: Code, items: Sequence[tuple[str, Any, str, Any]]) ->
     for kind, owner, key, value in items:
         held = code.constant(value)
         where = code.constant(owner)
+        # While the function is traced, something else stands there.
+        called = "run is None and " if kind in ("global", "cell") and stand_for(value) is not None else ""
         if kind == "global":
-            code.lines.append(f"if {where}.get({key!r}, MISS) is not {held}: return MISS")
+            code.lines.append(f"if {called}{where}.get({key!r}, MISS) is not {held}: return MISS")
         elif kind == "cell":
-            code.lines.append(f"if {where}.cell_contents is not {held}: return MISS")
+            code.lines.append(f"if {called}{where}.cell_contents is not {held}: return MISS")
         elif kind == "attribute":
             code.lines.append(f"if getattr({where}, {key!r}, MISS) is not {held}: return MISS")
         else:
@@ -243,23 +250,13 @@ def _origin(buffer: Buffer, program: Program) -> Buffer:
     return buffer
 
 
-def fresh_text(buffer: Buffer, program: Program, returned: set[str]) -> str:
-    """An output as memory of its own: copied where the buffer belongs to someone else or is returned already."""
-    owned = buffer.kind in ("allocated", "result") and buffer.name not in returned
-    returned.add(buffer.name)
-    if buffer.kind == "view":
-        origin = _origin(buffer, program)
-        owned = origin.kind in ("allocated", "result") and origin not in program.outputs
-    return buffer.name if owned else f"{buffer.name}.copy()"
-
-
-def carried_text(buffer: Buffer, program: Program, carried: set[int]) -> str:
-    """An output as a carried leaf: contiguous memory that nobody writes to."""
+def own_memory(buffer: Buffer, program: Program, taken: set[Buffer], carried: set[int]) -> str:
+    """An output as memory of its own: copied where the buffer belongs to someone else or is taken already."""
     origin = _origin(buffer, program)
     ours = origin.kind in ("allocated", "result") or (origin.kind == "argument" and origin.leaf in carried)
-    if not ours:
-        return f"{buffer.name}.copy()"
-    return f"asarray({buffer.name}, order='C')" if buffer.kind == "view" else buffer.name
+    copied = not ours or origin in taken or (buffer.kind == "view" and origin in program.outputs)
+    taken.add(origin)
+    return f"{buffer.name}.copy()" if copied else buffer.name
 
 
 def write_call(code: Code, call: Call, operands: Sequence[Buffer], scalar: Sequence[bool]) -> None:

@@ -19,6 +19,7 @@ from tracejit.driver.host_code import MISS, Code
 from tracejit.ir.graph import Graph
 from tracejit.ir.size import symbol
 from tracejit.runtime.kernel_cache import CacheCounts
+from tracejit.runtime.vectorcall import CallDraft
 from tracejit.schedule.steps import Program
 from tracejit.trace.handover import Handover
 from tracejit.trace.impure import GENERATORS, CalledEachTime
@@ -33,7 +34,7 @@ MAX_BRANCHES = 1024
 """Branches kept of one function; past it, a new branch is traced at each call (its code is that of equal segments)."""
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Run:
     """One call under way: its arguments, the leaves of the next segment, and the outcomes at each break.
 
@@ -53,13 +54,14 @@ class Run:
     wrote: bool = False
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Segment:
     """One compiled stretch of a function, and what follows it.
 
     function: of a run, or for the first segment of a function of (args, kwargs, run); it returns MISS where a guard
     fails, else the outcome of the break, or the result of the call where nothing follows.
     definitions: the names of parts of expressions; checks: of a first segment, its guards alone.
+    draft: of a segment that takes whole calls, how emitted code can do the same.
     """
 
     traced: Graph
@@ -75,12 +77,13 @@ class Segment:
     definitions: dict[str, str]
     checks: Code | None = None
     following: Break | None = None
+    draft: CallDraft | None = None
 
     def accepts(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Whether the guards of a first segment hold; nothing else of it is run."""
         checks = self.checks if self.checks is not None else Code()
         code = Code([*checks.lines, "return None"], dict(checks.namespace))
-        return code.function("accepts", "args, kwargs")(args, kwargs) is not MISS
+        return code.function("accepts", "args, kwargs, run=None")(args, kwargs) is not MISS
 
     def named_values(self, leaves: Sequence[Any]) -> dict[str, Any]:
         """The sizes and numbers that guards speak of, for given leaf values."""
@@ -102,7 +105,7 @@ def describe(value: Any) -> str:
     return type(value).__name__
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Break:
     """What happens between segments, and where it can lead.
 
@@ -153,7 +156,7 @@ def go_on(segment: Segment, result: Any, run: Run) -> Any:
     return result
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Raised:
     """What a call between segments came to: an exception, which the user's code may catch."""
 

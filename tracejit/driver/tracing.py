@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,15 +17,19 @@ from tracejit.driver.fingerprints import fingerprint
 from tracejit.driver.host_code import ALIGNED, MISS, Code
 from tracejit.driver.host_program import write_program
 from tracejit.driver.kernel_errors import raise_kernel_error
+from tracejit.driver.native_call import draft_call
 from tracejit.driver.segments import Break, Raised, Run, Segment, describe, go_on, trace_leaf, trace_results
 from tracejit.ir.graph import Graph
 from tracejit.ir.node import Node
+from tracejit.lower.host_expression import NotNative
 from tracejit.passes.erase_markers import erase_markers
 from tracejit.passes.pipeline import optimize
 from tracejit.passes.roll_loops import roll_loops
 from tracejit.passes.unify_sizes import unify_sizes
 from tracejit.runtime.kernel_cache import CacheCounts, get_kernels
+from tracejit.runtime.machine_code import LoadedKernel
 from tracejit.runtime.threads import run_parallel
+from tracejit.runtime.vectorcall import NATIVE, CallDraft
 from tracejit.schedule.scheduler import schedule
 from tracejit.schedule.steps import Buffer, Program
 from tracejit.trace.bodies import refuse_leaks
@@ -37,12 +41,15 @@ from tracejit.trace.standin import standins
 from tracejit.trace.state import ACTIVE, Leaf, Past, Storage, Trace, Untraceable, user_line
 from tracejit.trace.tracer import Tracer
 
+MAX_SHARED = 4096
+"""Compiled segments that a function keeps for others like them."""
+
 
 class SharedMemory(Exception):
     """Arguments of this call share memory, and the function has several segments: this call runs as plain NumPy."""
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Tracing:
     """One run of the user's function on tracers, for one call."""
 
@@ -165,7 +172,7 @@ class Tracing:
         segment: Segment | None = self.jitted.segments.get(key)
         if segment is None:
             segment = compile_it()
-            if key is not None:
+            if key is not None and len(self.jitted.segments) < MAX_SHARED:
                 self.jitted.segments[key] = segment
         else:
             segment = replace(segment, counts=CacheCounts(), following=following)
@@ -177,8 +184,11 @@ class Tracing:
         outputs = dict(zip([s.number for s in live], program.outputs, strict=False))
         first = len(self.trace.leaves)
         given = {leaf.position: f"a{leaf.position}" for leaf in self.trace.leaves[self.first :] if leaf.captured}
+        taken: set[Buffer] = set()
         for item in following.handover.carried:
-            given[item.position] = text.carried_text(outputs[item.storages[0]], program, self.trace.carried)
+            memory = text.own_memory(buffer := outputs[item.storages[0]], program, taken, set())
+            # A view is laid out as what it views; what is carried is contiguous.
+            given[item.position] = f"asarray({memory}, order='C')" if buffer.kind == "view" else memory
         if program.writebacks:
             code.lines.append("if run is not None and not run.tracing: run.wrote = True")
         scalars = [tracer.scalar for tracer in operands]
@@ -251,7 +261,7 @@ class Tracing:
         elif trace.leaves[self.first : self._known]:
             code.lines.append(f"if len(leaves) != {self._known}: return MISS")
         checked = trace.leaves[0 if self.root else self.first :]
-        text.write_leaf_guards(code, trace, checked, layouts, mutated)
+        text.write_leaf_guards(code, checked, layouts, mutated, self.root)
         text.write_sizes(code, trace, checked)
         text.write_guards(code, dict(trace.guards))
         if self.root:
@@ -335,15 +345,32 @@ class Tracing:
         texts: list[tuple[str, int, Tracer | None]],
     ) -> Segment:
         code, program, parts = self._prologue(live, extra)
-        returned: set[str] = set()
+        taken: set[Buffer] = set()
+        scalars = {number for how, number, tracer in texts if how == "own" and tracer is not None and tracer.scalar}
         for number, buffer in enumerate(program.outputs[len(live) :]):
-            code.lines.append(f"r{number} = {text.fresh_text(buffer, program, returned)}")
+            memory = (
+                text.own_memory(buffer, program, taken, self.trace.carried) if number not in scalars else buffer.name
+            )
+            code.lines.append(f"r{number} = {memory}")
         names = [
             self._result_text(code, leaf, how, number, tracer)
             for leaf, (how, number, tracer) in zip(leaves, texts, strict=True)
         ]
         text.write_result(code, tree, names)
-        return self._finish(code, program, parts, None)
+        segment = self._finish(code, program, parts, None)
+        if self.root and NATIVE:
+            own = [program.outputs[len(live) + number] if how == "own" else None for how, number, _ in texts]
+            segment.draft = self._draft(program, parts[2], tree, list(zip(leaves, own, strict=True)))
+        return segment
+
+    def _draft(
+        self, program: Program, kernels: list[LoadedKernel], tree: Tree, results: list[tuple[Any, Buffer | None]]
+    ) -> CallDraft | None:
+        """The whole call for emitted code, where that can do it."""
+        layouts, environment = _layouts(self.trace), self.environment.items
+        with suppress(NotNative):
+            return draft_call(self.trace, self.arguments, environment, layouts, program, kernels, tree, results)
+        return None
 
     def _result_text(self, code: Code, leaf: Any, how: str, number: int, tracer: Tracer | None) -> str:
         if isinstance(leaf, HostNumber):

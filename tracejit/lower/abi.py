@@ -30,21 +30,6 @@ MAIN = "tj_kernel_"
 FINAL = "tj_final_"
 
 
-INTERPRETER_SYMBOLS = (
-    "PyErr_Occurred",
-    "PyEval_RestoreThread",
-    "PyEval_SaveThread",
-    "PyFloat_AsDouble",
-    "PyLong_AsLongLong",
-    "PyLong_AsUnsignedLongLongMask",
-    "PyLong_FromLongLong",
-    "PyObject_IsTrue",
-    "Py_IncRef",
-    "_Py_NoneStruct",
-)
-"""What an entry needs of the interpreter; the loader provides the addresses."""
-
-
 @dataclass(frozen=True)
 class Layout:
     """Where the words of `p` are: for each operand the slot of its data and, where passed, of its first size."""

@@ -13,26 +13,12 @@ import numpy as np
 from llvmlite import ir
 
 from tracejit.lower.abi import layout
-from tracejit.lower.llvm_types import DOUBLE, I1, I8, I32, I64, POINTER, VOID, word
+from tracejit.lower.interpreter import DATA, DIMENSIONS, STRIDES, call, field, known
+from tracejit.lower.llvm_types import I1, I64, POINTER, word
 from tracejit.schedule.kernel import Kernel, Loop
-
-DATA, DIMENSIONS, STRIDES = 16, 32, 40
-"""Offsets of the fields of PyArrayObject; NumPy's public ABI."""
 
 UNLOCK_ITERATIONS = 4096
 """Below this product of the extents the GIL is kept (but not while a loop may go on for ever)."""
-
-_SIGNATURES: dict[str, tuple[Any, ...]] = {
-    "PyErr_Occurred": (POINTER,),
-    "PyEval_RestoreThread": (VOID, POINTER),
-    "PyEval_SaveThread": (POINTER,),
-    "PyFloat_AsDouble": (DOUBLE, POINTER),
-    "PyLong_AsLongLong": (I64, POINTER),
-    "PyLong_AsUnsignedLongLongMask": (I64, POINTER),
-    "PyLong_FromLongLong": (POINTER, I64),
-    "PyObject_IsTrue": (I32, POINTER),
-    "Py_IncRef": (VOID, POINTER),
-}
 
 
 class _EntryEmitter:
@@ -48,10 +34,7 @@ class _EntryEmitter:
 
     def call(self, name: str, *arguments: Any) -> Any:
         """Call a function of the interpreter."""
-        module = self.function.module
-        result, *parameters = _SIGNATURES[name]
-        function = module.globals.get(name) or ir.Function(module, ir.FunctionType(result, parameters), name)
-        return self.builder.call(function, arguments)
+        return call(self.builder, name, *arguments)
 
     def argument(self) -> Any:
         """The next Python argument."""
@@ -64,26 +47,21 @@ class _EntryEmitter:
         pointer = self.builder.gep(self.words, [word(slot)], inbounds=True, source_etype=I64)
         self.builder.store(value, pointer)
 
-    def field(self, array: Any, offset: int, llvm_type: Any = POINTER) -> Any:
-        """A field of an object."""
-        pointer = self.builder.gep(array, [word(offset)], inbounds=True, source_etype=I8)
-        return self.builder.load(pointer, typ=llvm_type)
-
     def operands(self) -> None:
         """The arrays' data, strides and sizes."""
         for operand, data, sizes in zip(self.kernel.operands, self.layout.data, self.layout.sizes, strict=True):
             if data is None:
                 continue
             array = self.argument()
-            self.put(data, self.field(array, DATA, I64))
+            self.put(data, field(self.builder, array, DATA, I64))
             if operand.rank:
-                strides = self.field(array, STRIDES)
+                strides = field(self.builder, array, STRIDES)
                 for dimension in range(operand.rank):
-                    self.put(data + 1 + dimension, self.field(strides, 8 * dimension, I64))
+                    self.put(data + 1 + dimension, field(self.builder, strides, 8 * dimension, I64))
             if sizes is not None:
-                dimensions = self.field(array, DIMENSIONS)
+                dimensions = field(self.builder, array, DIMENSIONS)
                 for dimension in range(operand.rank):
-                    self.put(sizes + dimension, self.field(dimensions, 8 * dimension, I64))
+                    self.put(sizes + dimension, field(self.builder, dimensions, 8 * dimension, I64))
 
     def numbers(self) -> Any:
         """Extents, integers and scalars; returns the product of the extents."""
@@ -121,10 +99,10 @@ class _EntryEmitter:
 
     def result(self, code: Any) -> None:
         """Return None, or the code."""
-        builder, module = self.builder, self.function.module
+        builder = self.builder
         with builder.if_then(builder.icmp_signed("!=", code, word(0)), likely=False):
             builder.ret(self.call("PyLong_FromLongLong", code))
-        none = module.globals.get("_Py_NoneStruct") or ir.GlobalVariable(module, I8, "_Py_NoneStruct")
+        none = known(builder, "_Py_NoneStruct")
         self.call("Py_IncRef", none)
         builder.ret(none)
 

@@ -8,9 +8,6 @@ function with the same arguments fills the parameter words and calls the kernel 
 from __future__ import annotations
 
 import ctypes
-import os
-import platform
-import sysconfig
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +17,9 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 
-from tracejit.lower.abi import ENTRY, FINAL, INTERPRETER_SYMBOLS, MAIN, has_final, layout
+from tracejit.lower.abi import ENTRY, FINAL, MAIN, has_final, layout
+from tracejit.lower.interpreter import FUNCTIONS, NUMPY_FUNCTIONS, OBJECTS
+from tracejit.runtime.interpreter_abi import addresses, native_entry_works, portable
 from tracejit.schedule.kernel import Kernel
 
 Entry = Callable[..., "int | None"]
@@ -74,31 +73,22 @@ def _prepare_llvm() -> None:
     """Set up LLVM for the host and tell it where the interpreter's functions are."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    if native_entry_works():
-        for name in INTERPRETER_SYMBOLS:
-            llvm.add_symbol(name, _address_of(name))
-    else:  # the entries are linked but never called
-        for name in INTERPRETER_SYMBOLS:
-            llvm.add_symbol(name, 1)
+    known = addresses() if native_entry_works() else {}
+    for name in (*FUNCTIONS, *NUMPY_FUNCTIONS, *OBJECTS):
+        llvm.add_symbol(name, known.get(name, 1))  # elsewhere the entries are linked but never called
 
 
-def _address_of(name: str) -> int:
-    if name == "_Py_NoneStruct":
-        return id(None)
-    return ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0
-
-
-def native_entry_works() -> bool:
-    """Is this the interpreter whose ABI the native entries are written for?"""
-    free_threaded = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
-    return platform.python_implementation() == "CPython" and not free_threaded and ctypes.sizeof(ctypes.c_void_p) == 8
+def compile_host_module(module: Any) -> MachineCode:
+    """Machine code of a module (llvmlite.ir) that has no loops to vectorize: LLVM's code generator alone will do."""
+    _prepare_llvm()
+    parsed = llvm.parse_assembly(str(module))
+    target = llvm.Target.from_triple(llvm.get_process_triple())
+    return MachineCode(target.create_target_machine(opt=0, jit=True).emit_object(parsed))
 
 
 def make_entry(kernel: Kernel, code: MachineCode) -> Entry:
     """The callable of a kernel: native, or portable where it has to be."""
-    if native_entry_works() and os.environ.get("TRACEJIT_PORTABLE", "") in ("", "0"):
-        return native_entry(kernel, code)
-    return portable_entry(kernel, code)
+    return portable_entry(kernel, code) if portable() else native_entry(kernel, code)
 
 
 class _MethodDefinition(ctypes.Structure):

@@ -214,7 +214,8 @@ def _into_stage(target: Group, root: Node, inner: Shape, inside: list[Read], sha
 def _join_full(target: Group, root: Node, own: Domain, inside: list[Read]) -> bool:
     """A full reduction into a group over the same space: beside other full reductions, or of what a map computes."""
     shape = domain_shape(root)
-    if not all(read.source.kind != "reduce" and _same_place(read, shape) for read in inside):
+    first = {id(r) for r in target.stages[0].roots if r.kind != "reduce"}
+    if not all(id(read.source) in first and _same_place(read, shape) for read in inside):
         return False
     if target.form == "reduce_all" and target.stages[0].inner == own.inner:
         target.stages[0].roots.append(root)

@@ -40,8 +40,9 @@ def pending(trace: Trace) -> tuple[list[Storage], list[Storage]]:
 
 
 def _is_new(trace: Trace, node: Node) -> bool:
-    """A copy of an argument is new too: the argument may be written to after the break."""
-    return node.kind != "source" or (node.op == "input" and node["position"] not in trace.carried)
+    """A copy of an array argument is new too: the argument may be written to after the break."""
+    leaf = trace.leaves[node["position"]] if node.op == "input" else None
+    return node.kind != "source" if leaf is None else leaf.kind == "array"
 
 
 def plan(trace: Trace, new: Sequence[Storage]) -> Handover:

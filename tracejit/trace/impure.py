@@ -43,6 +43,12 @@ class CalledEachTime:
         return lambda *args, **options: interrupt_call(function, (*given, *map(_found, args)), options)
 
 
+def draws(function: Any) -> bool:
+    """Whether a call of the function is one of a generator."""
+    bound = isinstance(getattr(function, "__self__", None), GENERATORS)
+    return bound or issubclass(getattr(function, "__objclass__", object), GENERATORS)
+
+
 def _found(argument: Any) -> Any:
     """What finds a generator that is an argument of another's function."""
     known = isinstance(argument, CalledEachTime) and argument._where is not None

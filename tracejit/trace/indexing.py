@@ -12,7 +12,8 @@ from tracejit.ir.node import ArrayType, Index, Node
 from tracejit.ir.size import Dimension
 from tracejit.ops import assignment
 from tracejit.ops.table import OPS
-from tracejit.trace.number import HostNumber, as_dimension
+from tracejit.trace.handlers import inside_try
+from tracejit.trace.number import HostNumber, as_dimension, wrap
 from tracejit.trace.opaque import call_node, interrupt_call
 from tracejit.trace.protocol import HANDLERS
 from tracejit.trace.record import (
@@ -167,7 +168,18 @@ def _advanced_get(trace: Trace, tracer: Tracer, key: Any, items: list[Any]) -> A
         arrays = [as_tracer(trace, np.asarray(int(item))) if _is_int(item) else item for item in arrays]
     step = basic_step(trace, tracer, [slice(None) if isinstance(item, Tracer) else item for item in arrays])
     source = tracer.viewed(step).node
+    if not trace.inside and inside_try():
+        _raise_at_once(trace, tracer, key, [(source.shape[p], arrays[p]) for p in places])
     return _gather(trace, source, places, [arrays[p] for p in places])
+
+
+def _raise_at_once(trace: Trace, tracer: Tracer, key: Any, looked_up: list[tuple[Dimension, Tracer]]) -> None:
+    """Where an IndexError may be caught, whether there is one is asked for now; NumPy raises it."""
+    for dimension, array in looked_up:
+        length = wrap(trace, dimension)
+        array = fresh(trace, trace.builder.cast(array.node, np.dtype(np.int64)))
+        if ((array < -length) | (array >= length)).any():
+            interrupt_call(operator.getitem, (tracer, key), {})
 
 
 def _without_masks(trace: Trace, items: list[Any]) -> list[Any]:
@@ -244,6 +256,9 @@ def _advanced_set(trace: Trace, tracer: Tracer, key: Any, items: list[Any], valu
         if not isinstance(item, Tracer) or item.ndim <= trailing:
             _masked_set(trace, tracer, first, item, trailing)
             return
+    if not trace.inside and inside_try():
+        # The same places are looked up, so that a wrong one raises here and not when the graph runs.
+        getitem(tracer, key)
     converted = operand(trace, value)
     result = call_node(assignment.setitem, (tracer, key, converted), {}, tracer.symbolic_shape, tracer.dtype)
     tracer.write(result.node)

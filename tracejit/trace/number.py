@@ -110,6 +110,10 @@ class HostNumber(Traced):
     def real(self) -> Any:
         return self if not isinstance(self.value, complex) else HostNumber(self.value.real, f"{self.text}.real")
 
+    def converted(self, kind: type) -> HostNumber:
+        """float(self) or int(self), kept symbolic."""
+        return HostNumber(kind(self.value), f"{kind.__name__}({self.text})")
+
     def is_integer(self) -> bool:
         return bool(self._known().is_integer())
 

@@ -1,4 +1,4 @@
-"""Stand-ins for `np` and `math` in a traced function's globals, for what NumPy's protocols do not catch.
+"""Stand-ins for `np`, `math` and some builtins in a traced function's globals, for what NumPy's protocols do not catch.
 
 `np.zeros(n)` with no traced argument never reaches `__array_function__`, and `np.asarray(t)` and `math.exp(t)` want
 real values.  While a function is traced, names in its globals (and in those of the helpers that it can reach) that hold
@@ -8,12 +8,15 @@ in any thread that does not trace.
 
 from __future__ import annotations
 
+import dis
 import functools
 import math
 import threading
 import types
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,11 +25,13 @@ from tracejit.ir import size as sizes
 from tracejit.ir.node import ArrayType
 from tracejit.trace.array_functions.creation import full_node
 from tracejit.trace.array_functions.shapes import dimensions
+from tracejit.trace.conversions import CONVERSIONS
 from tracejit.trace.dispatch import asarray, copy
 from tracejit.trace.impure import GENERATORS, MODULES, CalledEachTime, traced_print
 from tracejit.trace.indexing import arange_from
 from tracejit.trace.number import HostNumber, as_dimension, host_math
 from tracejit.trace.opaque import interrupt_call
+from tracejit.trace.plain_types import isscalar, traced_isinstance, traced_type
 from tracejit.trace.record import KERNEL_DTYPES, _contains_traced
 from tracejit.trace.state import ACTIVE, current
 from tracejit.trace.tracer import Tracer, fresh
@@ -174,6 +179,7 @@ NUMPY: dict[str, Callable[..., Any]] = {
     "asarray": as_array,
     "asanyarray": as_array,
     "ascontiguousarray": as_array,
+    "isscalar": isscalar,
 }
 """What replaces the NumPy function of each name during a trace."""
 
@@ -228,35 +234,58 @@ def _math(name: str, function: Callable[..., Any], args: tuple[Any, ...]) -> Any
     return function(*args)
 
 
+BUILTINS: dict[str, Any] = {"print": traced_print, "isinstance": traced_isinstance, "type": traced_type, **CONVERSIONS}
+"""What replaces the builtin of each name during a trace."""
+
+_TYPES = ("float", "int", "type")
+"""Those of them that are types: only where they are called and nothing else."""
+
 STANDIN, RANDOM, MATH = NumpyStandIn(), CalledEachTime(np.random), MathStandIn()
 _BY_IDENTITY: dict[int, Any] = {id(module): CalledEachTime(module) for module in MODULES}
 _BY_IDENTITY.update({id(np): STANDIN, id(math): MATH})
 _BY_IDENTITY.update({id(getattr(np, name)): ours for name, ours in NUMPY.items()})
 _LOCK = threading.RLock()
-_ABSENT = object()
 
 
-def reachable_globals(function: Any) -> list[dict[str, Any]]:
-    """The globals of the function and of the Python functions that its code can name, found without running it."""
-    found: dict[int, dict[str, Any]] = {}
-    seen: set[int] = set()
-    pending: list[Any] = [function]
-    while pending:
-        item = pending.pop()
-        wrapped = getattr(item, "__wrapped__", getattr(item, "__func__", None))
-        if wrapped is not None:
-            pending.append(wrapped)
-            continue
-        if isinstance(item, functools.partial):
-            pending.extend((item.func, *item.args, *item.keywords.values()))
-        if not isinstance(item, types.FunctionType) or id(item) in seen or len(seen) > 500:
-            continue
-        seen.add(id(item))
-        if item.__module__ is not None and item.__module__.split(".")[0] in ("numpy", "scipy", "tracejit", "numba"):
-            continue
-        found[id(item.__globals__)] = item.__globals__
-        pending.extend(_named_functions(item))
-    return list(found.values())
+def stand_for(value: Any) -> Any:
+    """What replaces a global or a closure variable of that value during a trace; None for nothing."""
+    return CalledEachTime(value) if isinstance(value, GENERATORS) else _BY_IDENTITY.get(id(value))
+
+
+@dataclass
+class Reachable:
+    """Where the function and the Python functions that its code can name look names up, found without running it.
+
+    mentioned: builtins that they use for something else than to call them.
+    """
+
+    namespaces: dict[int, dict[str, Any]] = field(default_factory=dict)
+    cells: dict[int, types.CellType] = field(default_factory=dict)
+    mentioned: set[str] = field(default_factory=set)
+
+    @staticmethod
+    def of(function: Any) -> Reachable:
+        found = Reachable()
+        seen: set[int] = set()
+        pending: list[Any] = [function]
+        while pending:
+            item = pending.pop()
+            wrapped = getattr(item, "__wrapped__", getattr(item, "__func__", None))
+            if wrapped is not None:
+                pending.append(wrapped)
+                continue
+            if isinstance(item, functools.partial):
+                pending.extend((item.func, *item.args, *item.keywords.values()))
+            if not isinstance(item, types.FunctionType) or id(item) in seen or len(seen) > 500:
+                continue
+            seen.add(id(item))
+            if item.__module__ is not None and item.__module__.split(".")[0] in ("numpy", "scipy", "tracejit", "numba"):
+                continue
+            found.namespaces[id(item.__globals__)] = item.__globals__
+            found.mentioned.update(_mentioned(item.__code__))
+            found.cells.update({id(cell): cell for cell in item.__closure__ or ()})
+            pending.extend(_named_functions(item))
+        return found
 
 
 def _named_functions(function: types.FunctionType) -> Iterator[Any]:
@@ -279,26 +308,37 @@ def _named_functions(function: types.FunctionType) -> Iterator[Any]:
                 yield value
 
 
+@lru_cache(maxsize=4096)
+def _mentioned(code: types.CodeType) -> frozenset[str]:
+    """The types among the builtins that the code uses for something else than to call them (`dtype=float`)."""
+    found: set[str] = set()
+    for inner in code.co_consts:
+        found |= _mentioned(inner) if isinstance(inner, types.CodeType) else set()
+    for instruction in dis.get_instructions(code):
+        # The lowest bit of a LOAD_GLOBAL says that a call of it follows.
+        if instruction.argval in _TYPES and instruction.opname.startswith(("LOAD_GLOBAL", "LOAD_NAME")):
+            found |= {instruction.argval} if not (instruction.arg or 0) & 1 else set()
+    return frozenset(found)
+
+
 @contextmanager
 def standins(*functions: Any) -> Iterator[None]:
-    """Rebind NumPy and `math` in the globals that the functions can reach; one trace at a time does so."""
-    with _LOCK:
-        rebound: list[tuple[dict[str, Any], str, Any]] = []
-        try:
-            for function in functions:
-                for namespace in reachable_globals(function):
-                    for name, value in list(namespace.items()):
-                        ours = CalledEachTime(value) if isinstance(value, GENERATORS) else _BY_IDENTITY.get(id(value))
-                        if ours is not None:
-                            rebound.append((namespace, name, value))
-                            namespace[name] = ours
-                    if "print" not in namespace:
-                        rebound.append((namespace, "print", _ABSENT))
-                        namespace["print"] = traced_print
-            yield
-        finally:
-            for namespace, name, value in reversed(rebound):
-                if value is _ABSENT:
-                    del namespace[name]
-                else:
-                    namespace[name] = value
+    """Rebind NumPy, `math` and generators where the functions look them up; one trace at a time does so."""
+    with _LOCK, ExitStack() as undo:
+        for function in functions:
+            reachable = Reachable.of(function)
+            for namespace in reachable.namespaces.values():
+                for name, value in list(namespace.items()):
+                    if (ours := stand_for(value)) is not None:
+                        undo.callback(namespace.__setitem__, name, value)
+                        namespace[name] = ours
+                for name, ours in BUILTINS.items():
+                    if name not in namespace and name not in reachable.mentioned:
+                        undo.callback(namespace.__delitem__, name)
+                        namespace[name] = ours
+            for cell in reachable.cells.values():
+                with suppress(ValueError):
+                    if (ours := stand_for(value := cell.cell_contents)) is not None:
+                        undo.callback(setattr, cell, "cell_contents", value)
+                        cell.cell_contents = ours
+        yield

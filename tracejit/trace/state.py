@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,10 @@ class Untraceable(Exception):
     """The function does something that no graph can hold; it then runs as plain NumPy, and `explain` says why."""
 
 
+class NotDifferentiable(TypeError):
+    """A derivative is asked for where there is none; the text says of what, and where it stands."""
+
+
 @dataclass(frozen=True)
 class Leaf:
     """One value that a segment takes, by position; `value` is what it was while tracing.
@@ -39,7 +44,7 @@ class Leaf:
     captured: bool = False
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Storage:
     """Memory that tracers view: its current value, and the leaf that owns it if it is an argument's.
 
@@ -62,7 +67,7 @@ class Past:
     line: str = ""
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Trace:
     """One run of a function on tracers.
 
@@ -169,6 +174,21 @@ class Trace:
             self._captured[id(array)] = self.add_leaf("array", array, captured=True).position
         return self._captured[id(array)]
 
+    def is_differentiated(self, node: Node) -> bool:
+        """Whether a value depends on a variable of a derivative."""
+        if not self.variables:
+            return False
+        pending, seen = [node], {id(node)}
+        while pending:
+            current = pending.pop()
+            if current.op == "tap":
+                return True
+            past = self.history.get(current["position"]) if current.op == "input" else None
+            sources = () if current.op == "stop_gradient" else current.inputs if past is None else past.nodes
+            pending.extend(source for source in sources if id(source) not in seen)
+            seen.update(map(id, sources))
+        return False
+
     def value(self, dimension: Dimension) -> int:
         """The number that a size has in this run."""
         return sizes.evaluate(dimension, self.numbers)
@@ -213,6 +233,13 @@ class Trace:
         return dimension
 
 
+BYPASSING = array("q", [0])
+"""How many threads trace or have jit disabled just now.  Calls that run no Python look at this word, not at `ACTIVE`:
+while it is not zero they take the way that does."""
+
+_COUNTING = threading.Lock()
+
+
 class _Active(threading.local):
     """Of this thread: the running trace, whether jit is disabled, and whether either holds (one look-up a call)."""
 
@@ -222,11 +249,17 @@ class _Active(threading.local):
 
     def enter(self, trace: Trace | None) -> None:
         self.trace = trace
-        self.bypass = self.disabled or trace is not None
+        self._count(self.disabled or trace is not None)
 
     def disable(self, disabled: bool) -> None:
         self.disabled = disabled
-        self.bypass = disabled or self.trace is not None
+        self._count(disabled or self.trace is not None)
+
+    def _count(self, bypass: bool) -> None:
+        if bypass != self.bypass:
+            with _COUNTING:
+                BYPASSING[0] += 1 if bypass else -1
+            self.bypass = bypass
 
 
 ACTIVE = _Active()

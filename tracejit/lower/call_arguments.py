@@ -1,0 +1,233 @@
+"""Native calls, first half: is this a call that the plan is for?  Arguments are taken apart and everything is guarded.
+
+Each check that fails leaves with MISS; nothing has happened then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import reduce
+from typing import Any
+
+from llvmlite import ir
+
+from tracejit.lower import interpreter as py
+from tracejit.lower.call_dispatch import MISS, TABLE
+from tracejit.lower.call_plan import (
+    ArrayLeaf,
+    CallPlan,
+    Captured,
+    Item,
+    Items,
+    NumberLeaf,
+    Outside,
+    SameLeaf,
+    ScalarLeaf,
+)
+from tracejit.lower.host_expression import Expressions
+from tracejit.lower.llvm_types import DOUBLE, I32, I64, POINTER, word
+
+_NUMBERS = {"int": "PyLong_Type", "float": "PyFloat_Type", "bool": "PyBool_Type"}
+
+
+class Checks:
+    """Emits the checks.  Afterwards `objects`, `data` and `expressions.names` hold what was found, by name."""
+
+    def __init__(self, plan: CallPlan, function: Any) -> None:
+        self.plan = plan
+        self.function = function
+        self.context, self.arguments, self.count, self.keywords = function.args
+        self.builder = ir.IRBuilder(function.append_basic_block("entry"))
+        self.missed = function.append_basic_block("missed")
+        ir.IRBuilder(self.missed).ret(ir.Constant(I64, MISS).inttoptr(POINTER))
+        self.objects: dict[str, Any] = {}
+        self.data: dict[str, Any] = {}
+        self.leaves: dict[str, ArrayLeaf | Captured] = {}
+        self.expressions = Expressions(self.builder, {}, dict(plan.definitions), self.require)
+
+    def require(self, *conditions: Any) -> None:
+        """Leave with MISS unless all conditions hold; one branch is quicker to compile than many."""
+        if not conditions:
+            return
+        fine = self.builder.append_basic_block()
+        self.builder.cbranch(reduce(self.builder.and_, conditions), fine, self.missed)
+        self.builder.position_at_end(fine)
+
+    def slot(self, slot: int, llvm_type: Any = POINTER) -> Any:
+        """What the table holds."""
+        return py.field(self.builder, self.context, TABLE + 8 * slot, llvm_type)
+
+    def _same(self, first: Any, second: Any) -> Any:
+        return py.equal(self.builder, first, second)
+
+    def emit(self) -> None:
+        """All checks; what may run Python code comes first, for an array in a list is only borrowed."""
+        plan, builder = self.plan, self.builder
+        self._signature()
+        for guard in plan.outside:
+            self._outside(guard)
+        values = [
+            builder.load(builder.gep(self.arguments, [word(n)], inbounds=True, source_etype=POINTER), typ=POINTER)
+            for n in range(len(plan.positional) + len(plan.keywords))
+        ]
+        for value, item in zip(values, (*plan.positional, *(item for _, item in plan.keywords)), strict=True):
+            self._item(value, item)
+        for captured in plan.captured:
+            array = self.slot(captured.slot)
+            self._array(array, captured)
+            self.require(*self._axes(array, captured.axes))
+        self.require(*map(self.expressions.test, plan.guards))
+        for first, second in plan.apart:
+            self._apart(first, second)
+
+    def _signature(self) -> None:
+        plan, builder = self.plan, self.builder
+        self.require(builder.icmp_signed("==", self.count, word(len(plan.positional))))
+        without = py.is_null(builder, self.keywords)
+        if not plan.keywords:
+            self.require(without)
+            return
+        self.require(builder.not_(without))
+        self.require(self._has_length(self.keywords, len(plan.keywords)))
+        names = [py.field(builder, self.keywords, py.TUPLE_ITEMS + 8 * number) for number in range(len(plan.keywords))]
+        self.require(*(self._same(name, self.slot(key)) for name, (key, _) in zip(names, plan.keywords, strict=True)))
+
+    def _has_length(self, items: Any, length: int) -> Any:
+        return self.builder.icmp_signed("==", py.field(self.builder, items, py.LENGTH, I64), word(length))
+
+    def _outside(self, guard: Outside) -> None:
+        builder, value = self.builder, self.slot(guard.value)
+        if guard.kind == "cell":
+            found = py.field(builder, self.slot(guard.owner), py.VALUE)
+        elif guard.kind == "global":
+            found = py.call(builder, "PyDict_GetItemWithError", self.slot(guard.owner), self.slot(guard.key))
+        else:
+            found = py.call(builder, "PyObject_GetAttr", self.slot(guard.owner), self.slot(guard.key))
+            self._refuse_error(py.is_null(builder, found))
+            py.call(builder, "Py_DecRef", found)
+        self.require(self._same(found, value))
+
+    # ---- arguments
+
+    def _item(self, value: Any, item: Item) -> None:
+        if isinstance(item, Items):
+            self._items(value, item)
+        elif isinstance(item, SameLeaf):
+            self.require(self._same(value, self.slot(item.slot)))
+        elif isinstance(item, NumberLeaf):
+            self._number(value, item)
+        elif isinstance(item, ScalarLeaf):
+            self._scalar(value, item)
+        else:
+            self.require(self._type(value, "PyArray_Type"))
+            self._array(value, item)
+            self.require(*self._header(value, item.descriptor, len(item.axes), item.flags))
+            self.require(*self._strides(value, item), *self._axes(value, item.axes))
+
+    def _type(self, value: Any, name: str) -> Any:
+        return self._same(py.field(self.builder, value, py.TYPE), py.known(self.builder, name))
+
+    def _items(self, value: Any, item: Items) -> None:
+        self.require(self._type(value, "PyTuple_Type" if item.kind == "tuple" else "PyList_Type"))
+        self.require(self._has_length(value, len(item.items)))
+        start, base = py.TUPLE_ITEMS, value
+        if item.kind == "list":
+            start, base = 0, py.field(self.builder, value, py.LIST_ITEMS)
+        for number, inner in enumerate(item.items):
+            self._item(py.field(self.builder, base, start + 8 * number), inner)
+
+    def _array(self, array: Any, leaf: ArrayLeaf | Captured) -> None:
+        self.leaves[leaf.name] = leaf
+        self.objects[leaf.name] = array
+        self.data[leaf.name] = py.field(self.builder, array, py.DATA, I64)
+
+    def _header(self, array: Any, descriptor: int, rank: int, flags: tuple[int, int]) -> Iterator[Any]:
+        """Dtype, rank and flags are what they must be."""
+        builder, (bits, expected) = self.builder, flags
+        yield self._same(py.field(builder, array, py.DESCRIPTOR), self.slot(descriptor))
+        yield builder.icmp_signed("==", py.field(builder, array, py.RANK, I32), I32(rank))
+        found = builder.and_(py.field(builder, array, py.FLAGS, I32), I32(bits))
+        yield builder.icmp_unsigned("==", found, I32(expected))
+
+    def _strides(self, array: Any, leaf: ArrayLeaf) -> Iterator[Any]:
+        for axis, stride in ((0, leaf.first), (len(leaf.axes) - 1, leaf.last)):
+            if stride is not None:
+                yield self.builder.icmp_signed("==", self.stride(array, axis), word(stride))
+
+    def stride(self, array: Any, axis: int) -> Any:
+        """The byte stride of an axis of an array."""
+        return py.field(self.builder, py.field(self.builder, array, py.STRIDES), 8 * axis, I64)
+
+    def length(self, array: Any, axis: int) -> Any:
+        """The length of an axis of an array."""
+        return py.field(self.builder, py.field(self.builder, array, py.DIMENSIONS), 8 * axis, I64)
+
+    def _axes(self, array: Any, axes: tuple[str, ...]) -> Iterator[Any]:
+        """Name the dimensions; those without a name have length one, the others have not."""
+        for axis, name in enumerate(axes):
+            length = self.length(array, axis)
+            yield self.builder.icmp_signed("!=" if name else "==", length, word(1))
+            if name:
+                self.expressions.names[name] = length
+
+    def _scalar(self, value: Any, leaf: ScalarLeaf) -> None:
+        """The element is in the scalar itself, or where the array says."""
+        builder = self.builder
+        is_scalar = py.equal(builder, py.field(builder, value, py.TYPE), self.slot(leaf.type))
+        with builder.if_else(is_scalar) as (inside, outside):
+            with inside:
+                own = builder.add(builder.ptrtoint(value, I64), word(py.VALUE))
+                own_block = builder.block
+            with outside:
+                self.require(self._type(value, "PyArray_Type"))
+                self.require(*self._header(value, leaf.descriptor, 0, (leaf.aligned, leaf.aligned)))
+                pointed = py.field(builder, value, py.DATA, I64)
+                pointed_block = builder.block
+        data = builder.phi(I64)
+        data.add_incoming(own, own_block)
+        data.add_incoming(pointed, pointed_block)
+        self.data[leaf.name] = data
+
+    def _number(self, value: Any, leaf: NumberLeaf) -> None:
+        """A Python number as i64, double or i1; an int that is too large for int64 is a MISS."""
+        builder, names = self.builder, self.expressions.names
+        self.require(self._type(value, _NUMBERS[leaf.kind]))
+        self.objects[leaf.name] = value
+        if leaf.kind == "bool":
+            names[leaf.name] = py.equal(builder, value, py.known(builder, "_Py_TrueStruct"))
+        elif leaf.kind == "float":
+            names[leaf.name] = py.field(builder, value, py.VALUE, DOUBLE)
+        else:
+            number = names[leaf.name] = py.call(builder, "PyLong_AsLongLong", value)
+            self._refuse_error(builder.icmp_signed("==", number, word(-1)))
+
+    def _refuse_error(self, suspicious: Any) -> None:
+        """Where a result hints at an exception and there is one, it is taken back: the portable way raises its own."""
+        builder = self.builder
+        look, fine = builder.append_basic_block(), builder.append_basic_block()
+        builder.cbranch(suspicious, look, fine)
+        builder.position_at_end(look)
+        absent = py.is_null(builder, py.call(builder, "PyErr_Occurred"))
+        py.call(builder, "PyErr_Clear")
+        builder.cbranch(absent, fine, self.missed)
+        builder.position_at_end(fine)
+
+    # ---- memory
+
+    def _apart(self, first: str, second: str) -> None:
+        (low, high), (other_low, other_high) = self._bounds(first), self._bounds(second)
+        builder = self.builder
+        before = builder.icmp_unsigned("<=", high, other_low)
+        self.require(builder.or_(before, builder.icmp_unsigned("<=", other_high, low)))
+
+    def _bounds(self, name: str) -> tuple[Any, Any]:
+        """The addresses between which an array's elements are."""
+        builder, array = self.builder, self.objects[name]
+        low = high = self.data[name]
+        for axis in range(len(self.leaves[name].axes)):
+            steps = builder.sub(self.length(array, axis), word(1))
+            reach = builder.mul(steps, self.stride(array, axis))
+            below = builder.icmp_signed("<", reach, word(0))
+            low = builder.add(low, builder.select(below, reach, word(0)))
+            high = builder.add(high, builder.select(below, word(0), reach))
+        return low, builder.add(high, word(self.leaves[name].itemsize))

@@ -1,0 +1,184 @@
+"""What a native call does, apart from any particular objects: the input of `call_entry`.
+
+Objects and addresses are in the table of a call's context; a plan names them by slot.  So functions that differ only in
+what they compute share one piece of code.  Arrays and numbers have the names that the host program has for them (`a0`,
+`b1`), sizes and numbers are expressions of the host program.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from tracejit.lower.abi import Layout
+
+
+@dataclass(frozen=True)
+class ArrayLeaf:
+    """An array argument.
+
+    descriptor: slot of its dtype.  axes: the name of each dimension, "" for one of length one.
+    flags: the bits to look at, and what they must be.  first, last: the byte stride that the axis must have, if any.
+    """
+
+    name: str
+    descriptor: int
+    itemsize: int
+    axes: tuple[str, ...]
+    flags: tuple[int, int]
+    first: int | None = None
+    last: int | None = None
+
+
+@dataclass(frozen=True)
+class ScalarLeaf:
+    """A NumPy scalar or an array without dimensions; slots of its type and dtype."""
+
+    name: str
+    type: int
+    descriptor: int
+    aligned: int
+
+
+@dataclass(frozen=True)
+class NumberLeaf:
+    """A Python number; kind: "int", "float" or "bool"."""
+
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class SameLeaf:
+    """The object of a slot, and no other."""
+
+    slot: int
+
+
+@dataclass(frozen=True)
+class Items:
+    """A tuple or a list (kind) of items."""
+
+    kind: str
+    items: tuple[Item, ...]
+
+
+Leaf: TypeAlias = ArrayLeaf | ScalarLeaf | NumberLeaf | SameLeaf
+Item: TypeAlias = Leaf | Items
+
+
+@dataclass(frozen=True)
+class Captured:
+    """An array that the function finds outside its arguments, by slot; axes as those of an ArrayLeaf."""
+
+    name: str
+    slot: int
+    itemsize: int
+    axes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Outside:
+    """A guard on the surroundings: `key` of `owner` is still `value` (slots; kind "global", "cell" or "attribute")."""
+
+    kind: str
+    owner: int
+    key: int
+    value: int
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """A new array; `scalar`: one element that is given out as a NumPy scalar, and is no object before that."""
+
+    name: str
+    descriptor: int
+    itemsize: int
+    shape: tuple[str, ...]
+    scalar: bool = False
+
+
+@dataclass(frozen=True)
+class KernelCall:
+    """A kernel on one thread.
+
+    main, final: slots of the addresses of its functions.  buffers: name of each operand that is passed, "" for one that
+    holds partial results.  ranks: how many strides of each are passed.  scalars: expression and kind of dtype.
+    limit: more iterations than these are for other threads too.  endless: nobody knows how long it takes.
+    sharing: what a unit of work is (see `abi.units`): "each" value of the axis `first`, "tiles" of it, or a "chunk" of
+        the `reduced` axes, of which a native call does one; `first` None: one unit.
+    """
+
+    layout: Layout
+    main: int
+    final: int | None
+    buffers: tuple[str, ...]
+    ranks: tuple[int, ...]
+    extents: tuple[str, ...]
+    integers: tuple[str, ...]
+    scalars: tuple[tuple[str, str], ...]
+    limit: int
+    endless: bool
+    sharing: str
+    first: int | None
+    reduced: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class FreshArray:
+    """A result: an array that the call allocates."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class FreshScalar:
+    """A result: the NumPy scalar of an allocation that is one."""
+
+    name: str
+    descriptor: int
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A result: the object of a slot."""
+
+    slot: int
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A result: an argument itself."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A result: a tuple or a list (kind)."""
+
+    kind: str
+    items: tuple[Result, ...]
+
+
+Result: TypeAlias = FreshArray | FreshScalar | Constant | Argument | Packed
+
+
+@dataclass(frozen=True)
+class CallPlan:
+    """A whole call.
+
+    keywords: slot of the name, and the argument, in order.  guards: what must be true.  apart: names of arrays that
+    must not share memory.  held: whether every array is held by the caller, so that the GIL may be let go.
+    """
+
+    positional: tuple[Item, ...]
+    keywords: tuple[tuple[int, Item], ...]
+    outside: tuple[Outside, ...]
+    captured: tuple[Captured, ...]
+    guards: tuple[str, ...]
+    definitions: tuple[tuple[str, str], ...]
+    apart: tuple[tuple[str, str], ...]
+    steps: tuple[Allocation | KernelCall, ...]
+    result: Result
+    held: bool
