@@ -16,9 +16,9 @@ import pytest
 
 import tracejit as tj
 from tests.test_op_table import ELEMENTWISE, arity, spelt
-from tracejit.autodiff.context import NotDifferentiable
 from tracejit.eager import derivatives
 from tracejit.ops import Op
+from tracejit.trace.state import NotDifferentiable
 
 DIFFERENTIABLE = [op for op in ELEMENTWISE if op.derivative is not None]
 

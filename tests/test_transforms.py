@@ -370,3 +370,24 @@ def test_a_value_that_leaves_the_trace_is_no_silent_constant() -> None:
     assert found.tolist() == [1.0, 4.0]
     # A plain number counts as constant, as in PyTorch.
     assert tj.grad(lambda x: x * float(x))(3.0) == 3.0
+
+
+def test_a_training_loop_with_breaks_lets_go_of_its_steps() -> None:
+    @tj.jit
+    def train(w: Any, x: Any) -> Any:
+        for _ in range(6):
+            loss, gradient = tj.value_and_grad(lambda w: np.sum((np.tanh(x * w) - 0.3) ** 2))(w)
+            if loss < 1e-9:
+                break
+            w = w - 0.1 * gradient
+        return w
+
+    w, x = RNG.standard_normal(4), RNG.standard_normal(4)
+    for _ in range(2):
+        np.testing.assert_allclose(train(w, x), train.function(w, x), rtol=1e-12)
+    segment = train.roots[0]
+    widest = 0
+    while segment.following is not None and segment.following.latest is not None:
+        segment = segment.following.latest
+        widest = max(widest, max((node["position"] for node in segment.traced.inputs), default=0))
+    assert widest <= 5, "places of leaves are used again"

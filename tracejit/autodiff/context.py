@@ -308,8 +308,12 @@ class Rules:
     def stand_in(self, function: Callable[..., Any], node: Node) -> tuple[Node, list[Node]]:
         """What else has a call node's value, of variables of its own in the place of the node's inputs."""
         taps = [self.builder.node("tap", (source,), {}, source.type) for source in node.inputs]
-        self.trace.variables += 1
-        return self.traced(function, by=self.builder.rebuilt(node, tuple(taps)), like=node), taps
+        own = {id(tap): tap for tap in taps}
+        self.trace.variables.update(own)
+        value = self.traced(function, by=self.builder.rebuilt(node, tuple(taps)), like=node)
+        for key in own:
+            del self.trace.variables[key]
+        return value, taps
 
     def unview(self, cotangent: Node, node: Node) -> Node | Patch:
         """The cotangent of a view's source from the view's."""

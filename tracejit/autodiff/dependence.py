@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tracejit.autodiff.context import NotDifferentiable, Rules
+from tracejit.autodiff.context import Rules
 from tracejit.ir.node import SEVERAL, Node
+from tracejit.trace.state import NotDifferentiable
 
 
 def sources_of(rules: Rules, node: Node) -> tuple[Node, ...]:

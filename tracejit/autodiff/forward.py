@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tracejit.autodiff.context import NotDifferentiable, Rules
+from tracejit.autodiff.context import Rules
 from tracejit.autodiff.dependence import dependents, sources_of
 from tracejit.autodiff.reverse import derivative_texts, product
 from tracejit.ir.node import SEVERAL, Node
 from tracejit.ops.table import OPS
+from tracejit.trace.state import NotDifferentiable
 
 
 def tangents(rules: Rules, outputs: Sequence[Node], wrt: Sequence[Node], given: Sequence[Node]) -> list[Node | None]:

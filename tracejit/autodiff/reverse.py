@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tracejit.autodiff.context import NotDifferentiable, Patch, Rules, choice_texts, literal_text
+from tracejit.autodiff.context import Patch, Rules, choice_texts, literal_text
 from tracejit.autodiff.dependence import dependents, sources_of
 from tracejit.ir.node import SEVERAL, Node
 from tracejit.ops.table import OPS, Op
+from tracejit.trace.state import NotDifferentiable
 
 
 def cotangents(

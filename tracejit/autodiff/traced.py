@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.autodiff.context import NotDifferentiable, Rules
+from tracejit.autodiff.context import Rules
 from tracejit.autodiff.derivation import Derivation
 from tracejit.ir.node import ArrayType, Node
 from tracejit.trace.number import HostNumber
 from tracejit.trace.pytree import Tree, flatten, rebuild
 from tracejit.trace.record import as_tracer, operand
-from tracejit.trace.state import Trace, current
+from tracejit.trace.state import NotDifferentiable, Trace, current
 from tracejit.trace.tracer import Tracer, fresh, number_node
 
 
@@ -55,6 +55,11 @@ class Recorded:
     @property
     def result(self) -> Any:
         return rebuild(self.result_tree, list(self.leaves))
+
+    def release(self) -> None:
+        """No derivative by these variables will be asked for any more: breaks need not keep what led to the result."""
+        for variable in self.variables:
+            self.trace.variables.pop(id(variable.node), None)
 
     @property
     def nodes(self) -> list[Node]:
@@ -110,8 +115,9 @@ def variable(trace: Trace, leaf: Any, function: Any) -> Variable:
         raise NotDifferentiable(_refusal(leaf, function))
     if node.dtype.kind != "f":
         raise NotDifferentiable(_refusal(node.dtype, function))
-    trace.variables += 1
-    return Variable(trace.builder.node("tap", (node,), {}, node.type), scalar)
+    tap = trace.builder.node("tap", (node,), {}, node.type)
+    trace.variables[id(tap)] = tap
+    return Variable(tap, scalar)
 
 
 def _refusal(what: Any, function: Any) -> str:

@@ -47,7 +47,7 @@ from tracejit.trace.state import Leaf, Trace
 from tracejit.trace.tracer import Tracer
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Table:
     """Objects and addresses, each with a slot of its own."""
 
@@ -111,7 +111,7 @@ def draft_call(
 # ---- arguments
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Leaves:
     """The leaves of a call, in the order of the trace."""
 
@@ -251,7 +251,7 @@ def _sharing(kernel: Kernel) -> tuple[str, int | None, tuple[int, ...]]:
 # ---- results
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Results:
     """What the call gives out; `scalars`: buffers that are only ever a NumPy scalar."""
 

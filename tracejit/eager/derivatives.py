@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.autodiff.context import NotDifferentiable
 from tracejit.autodiff.traced import Recorded, fitted, pull_back, push_forward, record
 from tracejit.driver.function import Jitted
 from tracejit.eager.structure import Call
 from tracejit.trace.pytree import flatten
-from tracejit.trace.state import ACTIVE, current
+from tracejit.trace.state import ACTIVE, NotDifferentiable, current
 
 KEPT = 1024
 """Compiled derivatives kept; past it the older half is forgotten."""

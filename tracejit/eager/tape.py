@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.autodiff.context import NotDifferentiable
 from tracejit.autodiff.traced import name_of
 from tracejit.eager.array import Array
 from tracejit.eager.core import apply, listeners, refresh
 from tracejit.eager.recording import STATE, Session, Tracked
 from tracejit.eager.walk import gradients, ones_like, plain, tangents
 from tracejit.trace.pytree import Tree, flatten, rebuild
+from tracejit.trace.state import NotDifferentiable
 
 
 @contextmanager

@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.autodiff.context import NotDifferentiable
 from tracejit.eager.core import Eager, apply, refuse_trace, wrap
 from tracejit.eager.derivatives import Derivative, pullback, pushforward
 from tracejit.eager.recording import Record, Session, Tracked
-from tracejit.trace.state import ACTIVE
+from tracejit.trace.state import ACTIVE, NotDifferentiable
 
 
 class Walk:

@@ -12,7 +12,7 @@ from typing import Any
 from llvmlite import ir
 
 from tracejit.lower import interpreter as py
-from tracejit.lower.llvm_types import I64, POINTER, word
+from tracejit.lower.llvm_types import I1, I64, POINTER, word
 
 NEXT, CODE, OWNER, CALLS, OFF, PORTABLE, TABLE = range(0, 56, 8)
 """Offsets in a context."""
@@ -93,7 +93,8 @@ def _call_portable(builder: Any, target: Any, given: Any) -> Any:
             room = py.call(builder, "PyMem_RawMalloc", builder.add(size, word(8)))
             builder.store(instance, room)
             rest = builder.gep(room, [word(1)], source_etype=POINTER)
-            py.call(builder, "memcpy", rest, arguments, size)
+            copy = builder.function.module.declare_intrinsic("llvm.memcpy", [POINTER, POINTER, I64])
+            builder.call(copy, [rest, arguments, size, I1(0)])
             elsewhere = py.call(builder, "PyObject_Vectorcall", target, room, passed, keywords)
             py.call(builder, "PyMem_RawFree", room)
             copied_block = builder.block

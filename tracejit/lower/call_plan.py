@@ -3,18 +3,19 @@
 Objects and addresses are in the table of a call's context; a plan names them by slot.  So functions that differ only in
 what they compute share one piece of code.  Arrays and numbers have the names that the host program has for them (`a0`,
 `b1`), sizes and numbers are expressions of the host program.
+
+Every first call makes a plan, so the classes are the kind that Python defines quickest; as tuples of different classes
+can be equal, a plan is told from others by its `repr`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from tracejit.lower.abi import Layout
 
 
-@dataclass(frozen=True)
-class ArrayLeaf:
+class ArrayLeaf(NamedTuple):
     """An array argument.
 
     descriptor: slot of its dtype.  axes: the name of each dimension, "" for one of length one.
@@ -30,8 +31,7 @@ class ArrayLeaf:
     last: int | None = None
 
 
-@dataclass(frozen=True)
-class ScalarLeaf:
+class ScalarLeaf(NamedTuple):
     """A NumPy scalar or an array without dimensions; slots of its type and dtype."""
 
     name: str
@@ -40,23 +40,20 @@ class ScalarLeaf:
     aligned: int
 
 
-@dataclass(frozen=True)
-class NumberLeaf:
+class NumberLeaf(NamedTuple):
     """A Python number; kind: "int", "float" or "bool"."""
 
     name: str
     kind: str
 
 
-@dataclass(frozen=True)
-class SameLeaf:
+class SameLeaf(NamedTuple):
     """The object of a slot, and no other."""
 
     slot: int
 
 
-@dataclass(frozen=True)
-class Items:
+class Items(NamedTuple):
     """A tuple or a list (kind) of items."""
 
     kind: str
@@ -67,8 +64,7 @@ Leaf: TypeAlias = ArrayLeaf | ScalarLeaf | NumberLeaf | SameLeaf
 Item: TypeAlias = Leaf | Items
 
 
-@dataclass(frozen=True)
-class Captured:
+class Captured(NamedTuple):
     """An array that the function finds outside its arguments, by slot; axes as those of an ArrayLeaf."""
 
     name: str
@@ -77,8 +73,7 @@ class Captured:
     axes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Outside:
+class Outside(NamedTuple):
     """A guard on the surroundings: `key` of `owner` is still `value` (slots; kind "global", "cell" or "attribute")."""
 
     kind: str
@@ -87,8 +82,7 @@ class Outside:
     value: int
 
 
-@dataclass(frozen=True)
-class Allocation:
+class Allocation(NamedTuple):
     """A new array; `scalar`: one element that is given out as a NumPy scalar, and is no object before that."""
 
     name: str
@@ -98,8 +92,7 @@ class Allocation:
     scalar: bool = False
 
 
-@dataclass(frozen=True)
-class KernelCall:
+class KernelCall(NamedTuple):
     """A kernel on one thread.
 
     main, final: slots of the addresses of its functions.  buffers: name of each operand that is passed, "" for one that
@@ -124,37 +117,32 @@ class KernelCall:
     reduced: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class FreshArray:
+class FreshArray(NamedTuple):
     """A result: an array that the call allocates."""
 
     name: str
 
 
-@dataclass(frozen=True)
-class FreshScalar:
+class FreshScalar(NamedTuple):
     """A result: the NumPy scalar of an allocation that is one."""
 
     name: str
     descriptor: int
 
 
-@dataclass(frozen=True)
-class Constant:
+class Constant(NamedTuple):
     """A result: the object of a slot."""
 
     slot: int
 
 
-@dataclass(frozen=True)
-class Argument:
+class Argument(NamedTuple):
     """A result: an argument itself."""
 
     name: str
 
 
-@dataclass(frozen=True)
-class Packed:
+class Packed(NamedTuple):
     """A result: a tuple or a list (kind)."""
 
     kind: str
@@ -164,8 +152,7 @@ class Packed:
 Result: TypeAlias = FreshArray | FreshScalar | Constant | Argument | Packed
 
 
-@dataclass(frozen=True)
-class CallPlan:
+class CallPlan(NamedTuple):
     """A whole call.
 
     keywords: slot of the name, and the argument, in order.  guards: what must be true.  apart: names of arrays that

@@ -41,9 +41,8 @@ FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "PyTuple_SetItem": (I32, POINTER, I64, POINTER),
     "Py_DecRef": (VOID, POINTER),
     "Py_IncRef": (VOID, POINTER),
-    "memcpy": (POINTER, POINTER, POINTER, I64),
 }
-"""CPython's functions, and one of C's: result, parameters."""
+"""CPython's functions: result, parameters."""
 
 NUMPY_FUNCTIONS: dict[str, tuple[int, tuple[Any, ...]]] = {
     "PyArray_NewFromDescr": (94, (POINTER, POINTER, POINTER, I32, POINTER, POINTER, POINTER, I32, POINTER)),

@@ -10,9 +10,9 @@ from __future__ import annotations
 import ctypes
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 from tracejit.lower import call_dispatch as offsets
 from tracejit.lower.call_dispatch import DISPATCH, emit_dispatch
@@ -107,15 +107,13 @@ def vectorcalled(cls: type) -> type:
     return cls
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(NamedTuple):
     """An entry of a table that is no object."""
 
     value: int
 
 
-@dataclass(frozen=True)
-class CallDraft:
+class CallDraft(NamedTuple):
     """A plan and the table that it speaks of: objects, and `Address`es."""
 
     plan: CallPlan
@@ -179,9 +177,16 @@ def _at(words: array[int]) -> int:
     return words.buffer_info()[0]
 
 
-@lru_cache(maxsize=256)
+_codes: WeakValueDictionary[str, MachineCode] = WeakValueDictionary()
+"""The code of plans that are in use."""
+
+
 def _code(plan: CallPlan) -> MachineCode:
-    return compile_host_module(emit_call(plan, SMALL))
+    key = repr(plan)
+    code = _codes.get(key)
+    if code is None:
+        code = _codes[key] = compile_host_module(emit_call(plan, SMALL))
+    return code
 
 
 @lru_cache(maxsize=1)

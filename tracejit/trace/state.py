@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import weakref
@@ -73,7 +74,7 @@ class Trace:
 
     interrupt: called where a value is needed now; runs the graph so far (see `tracejit.driver.segments`).
     history: for derivatives that cross breaks: what each new leaf stood for, by position, kept while `variables` live.
-    variables: how many variables of derivatives were made.  inside: how many bodies, which have no values yet, are
+    variables: the taps of derivatives under way, by identity.  inside: how many bodies, which have no values yet, are
     being traced around the present point.
     definitions: names of long expressions of numbers.
     carried: the positions of carried leaves in use; free: those of leaves that nothing needs any more.
@@ -91,7 +92,7 @@ class Trace:
     opaque: list[str] = field(default_factory=list)
     keep: list[Storage] = field(default_factory=list)
     history: dict[int, Past] = field(default_factory=dict)
-    variables: int = 0
+    variables: dict[int, Node] = field(default_factory=dict)
     inside: int = 0
     carried: set[int] = field(default_factory=set)
     free: set[int] = field(default_factory=set)
@@ -158,6 +159,7 @@ class Trace:
         """A carried leaf, at a free position or at the end."""
         leaf = Leaf(position, "carried", None)
         self.leaves[position : position + 1] = [leaf]
+        self.history.pop(position, None)
         self.carried.add(position)
         self.free.discard(position)
         self.inputs[position] = self.builder.node("input", (), {"position": position}, type)
@@ -181,7 +183,7 @@ class Trace:
         pending, seen = [node], {id(node)}
         while pending:
             current = pending.pop()
-            if current.op == "tap":
+            if id(current) in self.variables:
                 return True
             past = self.history.get(current["position"]) if current.op == "input" else None
             sources = () if current.op == "stop_gradient" else current.inputs if past is None else past.nodes
@@ -264,6 +266,17 @@ class _Active(threading.local):
 
 ACTIVE = _Active()
 """The trace that is running in this thread, if any."""
+
+
+def _count_anew() -> None:
+    """In a new process there is one thread."""
+    global _COUNTING
+    _COUNTING = threading.Lock()
+    BYPASSING[0] = int(ACTIVE.bypass)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_anew)
 
 
 def current() -> Trace:

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tracejit.autodiff.context import NotDifferentiable, Rules
+from tracejit.autodiff.context import Rules
 from tracejit.autodiff.reverse import cotangents
 from tracejit.autodiff.traced import fitted, name_of, node_of
 from tracejit.eager.calls import one_operation
 from tracejit.ir.node import SEVERAL, Node
 from tracejit.trace.pytree import Tree, flatten, rebuild
 from tracejit.trace.record import as_tracer
-from tracejit.trace.state import ACTIVE, Trace, current
+from tracejit.trace.state import ACTIVE, NotDifferentiable, Trace, current
 from tracejit.trace.tracer import Tracer, fresh
 
 

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.autodiff.context import NotDifferentiable
 from tracejit.autodiff.traced import Recorded, fitted, name_of, pull_back, push_forward, record
 from tracejit.eager import tape
 from tracejit.ir.node import Node
 from tracejit.trace.pytree import rebuild
-from tracejit.trace.state import ACTIVE, current
+from tracejit.trace.state import ACTIVE, NotDifferentiable, current
 from tracejit.transform.transformed import Transformed
 
 FUNCTIONS_KEPT = 256
@@ -52,6 +51,7 @@ def value_and_grad(
         node = scalar_output(recorded, function)
         seed = current().builder.constant(np.ones((), node.dtype))
         leaves = pull_back(recorded, [seed], unconnected, mark=False)
+        recorded.release()
         gradients = rebuild(recorded.tree, leaves)
         value = (recorded.result, recorded.aux) if has_aux else recorded.result
         return value, gradients[0] if isinstance(argnums, int) else gradients
@@ -124,7 +124,10 @@ def _vjp_functions(function: Callable[..., Any], has_aux: bool) -> tuple[Transfo
     """The result, and the pullback as a function of (primals, cotangent)."""
 
     def pulled(primals: Any, cotangent: Any) -> Any:
-        return _pulled(record(function, primals, {}, range(len(primals)), has_aux), cotangent)
+        recorded = record(function, primals, {}, range(len(primals)), has_aux)
+        cotangents = _pulled(recorded, cotangent)
+        recorded.release()
+        return cotangents
 
     def eager(primals: Any, cotangent: Any) -> Any:
         return tape.pulled(function, primals, cotangent, has_aux)
@@ -155,6 +158,7 @@ def _jvp_function(function: Callable[..., Any]) -> Transformed:
         recorded = record(function, primals, {}, range(len(primals)))
         given = fitted(recorded.trace, tangents, recorded.tree, recorded.nodes, "tangents")
         pushed = push_forward(recorded, [node for node in given if node is not None])
+        recorded.release()
         return recorded.result, rebuild(recorded.result_tree, pushed)
 
     def eager(primals: Any, tangents: Any) -> Any:

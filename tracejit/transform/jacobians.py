@@ -37,6 +37,7 @@ def jacobian(function: Callable[..., Any], argnums: int | Sequence[int] = 0, mod
     def traced(*args: Any, **options: Any) -> Any:
         recorded = record(function, args, options, within(positions, args, function))
         found = jacobian_of(recorded, mode)
+        recorded.release()
         return _first_of_each(found, recorded.result) if single else found
 
     def eager(*args: Any, **options: Any) -> Any:
