@@ -509,3 +509,16 @@ def test_one_place_of_a_row_that_a_kernel_keeps_for_itself() -> None:
     x = np.random.default_rng(0).normal(size=(45, 12))
     for actual, expected in zip(f(x), f.function(x), strict=True):
         np.testing.assert_allclose(actual, expected, 1e-13, 1e-15)
+
+
+def test_lists_of_numbers_in_the_place_of_arrays() -> None:
+    """np.multiply of a list argument gave an array of objects."""
+
+    def listed(values, other):
+        return np.multiply(values, 2) + 1, np.sum(values), np.maximum(values, [other, 0.0]), np.mean([other, other * 3])
+
+    for arguments in (([1.0, 2.0], 3.0), ([5.0, -2.0], 0.5)):
+        found, expected = tj.jit(listed)(*arguments), listed(*arguments)
+        for a, b in zip(found, expected, strict=True):
+            assert np.asarray(a).dtype == np.asarray(b).dtype
+            np.testing.assert_array_equal(a, b)

@@ -26,7 +26,7 @@ from tracejit.ir.node import ArrayType
 from tracejit.trace.array_functions.creation import full_node
 from tracejit.trace.array_functions.shapes import dimensions
 from tracejit.trace.conversions import CONVERSIONS
-from tracejit.trace.dispatch import asarray, copy
+from tracejit.trace.dispatch import asarray, copy, dispatch_function, dispatch_ufunc
 from tracejit.trace.impure import GENERATORS, MODULES, CalledEachTime, traced_print
 from tracejit.trace.indexing import arange_from
 from tracejit.trace.number import HostNumber, as_dimension, host_math
@@ -148,6 +148,8 @@ def new_memory(function: Callable[..., Any]) -> Callable[..., Any]:
     """A NumPy function whose new array, made of no array, may be written to: at each call of the trace it is new."""
 
     def call(*args: Any, **options: Any) -> Any:
+        if _in_lists(args):
+            return dispatch_function(function, args, options)
         result = function(*args, **options)
         arrays = any(isinstance(value, np.ndarray) for value in (*args, *options.values()))
         return result if arrays or type(result) is not np.ndarray else constant(result)
@@ -184,6 +186,30 @@ NUMPY: dict[str, Callable[..., Any]] = {
 """What replaces the NumPy function of each name during a trace."""
 
 
+def _in_lists(args: tuple[Any, ...]) -> bool:
+    """Whether a list or tuple among the arguments holds something traced, which NumPy's protocols do not look for."""
+    return any(type(arg) in (list, tuple) and _contains_traced(arg) for arg in args)
+
+
+class _Ufunc:
+    """A ufunc that takes lists of traced values, too."""
+
+    def __init__(self, ufunc: np.ufunc) -> None:
+        self._ufunc = ufunc
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        if ACTIVE.trace is not None and _in_lists(args):
+            return dispatch_ufunc(self._ufunc, "__call__", args, options)
+        return self._ufunc(*args, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ufunc, name)
+
+
+_ufunc = lru_cache(maxsize=None)(_Ufunc)
+"""One stand-in for each ufunc."""
+
+
 class NumpyStandIn:
     """`np`, but for the names in NUMPY while this thread traces."""
 
@@ -195,6 +221,8 @@ class NumpyStandIn:
             return NUMPY[name]
         if name == "random":
             return RANDOM
+        if isinstance(found, np.ufunc):
+            return _ufunc(found)
         return new_memory(found) if isinstance(found, _FUNCTIONS) else found
 
 
