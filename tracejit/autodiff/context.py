@@ -353,11 +353,6 @@ class Rules:
             inverse[index.axis] = Index(axis, index.step, index.start)
         return tuple(inverse.get(axis, Index(None)) for axis in range(len(shape)))
 
-    def dropped(self, node: Node, axis: int) -> Node:
-        """The node without an axis of length one."""
-        shape = tuple(d for position, d in enumerate(node.shape) if position != axis)
-        return self.reshape(node, shape)
-
 
 def _is_finite_constant(node: Node) -> bool:
     while node.op == "view":

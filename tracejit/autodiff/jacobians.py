@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -47,10 +48,8 @@ def _by_rows(rules: Derivation, recorded: Recorded, outputs: list[Node]) -> list
     for output in outputs:
         (seed,) = rules.builder.parameters([output.type])
         pulled = rules.pull([output], [rules.mark(seed)], recorded.nodes)
-        count, rows = _filled(rules, seed, pulled)
-        types = [ArrayType(v.dtype, (count, *v.shape)) for v in recorded.nodes]
-        full = [row if row is not None else rules.zeros(t) for row, t in zip(rows, types, strict=True)]
-        found.append([rules.reshape(r, (*output.shape, *v.shape)) for r, v in zip(full, recorded.nodes, strict=True)])
+        rows = _filled(rules, seed, pulled, recorded.nodes)
+        found.append([rules.reshape(r, (*output.shape, *v.shape)) for r, v in zip(rows, recorded.nodes, strict=True)])
     return found
 
 
@@ -60,28 +59,29 @@ def _by_columns(rules: Derivation, recorded: Recorded, outputs: list[Node]) -> l
     for variable in recorded.nodes:
         (direction,) = rules.builder.parameters([variable.type])
         pushed = rules.push(outputs, [variable], [direction])
-        count, stacked = _filled(rules, direction, pushed)
-        types = [ArrayType(o.dtype, (count, *o.shape)) for o in outputs]
-        full = [column if column is not None else rules.zeros(t) for column, t in zip(stacked, types, strict=True)]
-        moved = [rules.transposed(c, (*range(1, len(c.shape)), 0)) for c in full]
+        stacked = _filled(rules, direction, pushed, outputs)
+        moved = [rules.transposed(c, (*range(1, len(c.shape)), 0)) for c in stacked]
         columns.append([rules.reshape(c, (*o.shape, *variable.shape)) for c, o in zip(moved, outputs, strict=True)])
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def _filled(rules: Derivation, seed: Node, results: Any) -> tuple[Dimension, list[Node | None]]:
-    """Results that depend on a seed, along a new leading axis: one for each unit vector in the seed's place."""
+def _filled(rules: Derivation, seed: Node, results: Sequence[Node | None], likes: Sequence[Node]) -> list[Node]:
+    """Results that depend on a seed, along a new leading axis: one for each unit vector in the seed's place.
+
+    likes: what the results are derivatives of or by; where nothing connects one with the seed, the result is zero.
+    """
     count = sizes.product(seed.shape)
     present = [node for node in results if node is not None]
     basis = _basis(rules, seed.type, count)
     made = iter(batch(rules.trace, present, {id(seed): basis}, count))
-    filled: list[Node | None] = []
-    for node in results:
+    filled: list[Node] = []
+    for node, like in zip(results, likes, strict=True):
         if node is None:
-            filled.append(None)
+            filled.append(rules.zeros(ArrayType(like.dtype, (count, *like.shape))))
             continue
         new, batched = next(made)
         filled.append(new if batched else rules.spread(new, (0,), (count, *new.shape)))
-    return count, filled
+    return filled
 
 
 def _basis(rules: Derivation, type: ArrayType, count: Dimension) -> Node:

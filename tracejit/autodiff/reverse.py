@@ -44,7 +44,7 @@ def cotangents(
         if id(node) in goals:
             continue
         rules.line = node.line
-        if node.type is SEVERAL or node.type == SEVERAL:
+        if node.type == SEVERAL:
             given = parts.get(id(node))
             if given:
                 results = pull_several(rules, node, given)

@@ -427,10 +427,6 @@ def frozen(environment: Environment) -> Iterator[None]:
             array.setflags(write=True)
 
 
-def _operand_text(buffer: Buffer, tracer: Tracer, code: Code) -> str:
-    return f"{buffer.name}[()]" if tracer.scalar else f"{buffer.name}"
-
-
 def _identifier(name: str) -> str:
     return name if name.isidentifier() else "traced"
 

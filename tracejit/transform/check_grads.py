@@ -90,31 +90,27 @@ def _random_like(value: Any, generator: np.random.Generator) -> Any:
     """A value of the same structure with normal random leaves."""
     leaves: list[Any] = []
     tree = flatten(value, leaves)
-    drawn = [np.asarray(generator.standard_normal(np.shape(leaf)), np.asarray(leaf).dtype) for leaf in leaves]
-    shown = [
-        float(d) if isinstance(leaf, float) and not isinstance(leaf, np.generic) else d
-        for d, leaf in zip(drawn, leaves, strict=True)
-    ]
-    return rebuild(tree, shown)
+    return rebuild(tree, [_alike(generator.standard_normal(np.shape(leaf)), leaf) for leaf in leaves])
+
+
+def _alike(value: Any, leaf: Any) -> Any:
+    """A value in the dtype of a leaf; a Python float for a Python float."""
+    array = np.asarray(value, np.asarray(leaf).dtype)
+    return float(array) if type(leaf) is float else array
 
 
 def _difference(function: Callable[..., Any], args: tuple[Any, ...], direction: Any) -> tuple[list[Any], float]:
     """The derivative along a direction by central differences, extrapolated once (Richardson), and the values' size."""
-    smallest = min((np.finfo(np.asarray(leaf).dtype).eps for leaf in _leaves(args)), key=lambda eps: -eps)
-    step = float(smallest) ** 0.2
+    step = _coarsest(args) ** 0.2
 
     def along(h: float) -> list[Any]:
         leaves: list[Any] = []
         tree = flatten(args, leaves)
         moved = [
-            (np.asarray(leaf) + np.asarray(h * np.asarray(d), np.asarray(leaf).dtype)).astype(np.asarray(leaf).dtype)
+            _alike(np.asarray(leaf) + np.asarray(h * np.asarray(d), np.asarray(leaf).dtype), leaf)
             for leaf, d in zip(leaves, _leaves(direction), strict=True)
         ]
-        shown = [
-            float(m) if isinstance(leaf, float) and not isinstance(leaf, np.generic) else m
-            for m, leaf in zip(moved, leaves, strict=True)
-        ]
-        return [np.asarray(leaf, float) for leaf in _leaves(function(*rebuild(tree, shown)))]
+        return [np.asarray(leaf, float) for leaf in _leaves(function(*rebuild(tree, moved)))]
 
     def central(h: float) -> list[Any]:
         return [(a - b) / (2 * h) for a, b in zip(along(h), along(-h), strict=True)]
@@ -129,8 +125,12 @@ def _size(value: Any) -> float:
 
 
 def _tolerance(args: Any) -> float:
-    eps = max(float(np.finfo(np.asarray(leaf).dtype).eps) for leaf in _leaves(args))
-    return float(20 * eps**0.5)
+    return float(20 * _coarsest(args) ** 0.5)
+
+
+def _coarsest(args: Any) -> float:
+    """The largest spacing of numbers near 1 among the dtypes of the arguments."""
+    return max(float(np.finfo(np.asarray(leaf).dtype).eps) for leaf in _leaves(args))
 
 
 def _dot(a: Any, b: Any) -> float:
