@@ -44,8 +44,8 @@ def numba_kernels() -> tuple[Callable[..., None], Callable[..., None]]:
     return copy, triad
 
 
-def main() -> int:
-    """Entry point."""
+def measured_rates() -> dict[str, float]:
+    """GB/s of each way to move memory."""
     out, x, y = np.zeros(SIZE), np.ones(SIZE), np.ones(SIZE)
     rates = {
         "numpy copy, 1 thread": gigabytes_a_second(lambda: np.copyto(out, x), 2 * x.nbytes),
@@ -62,7 +62,12 @@ def main() -> int:
             numba.set_num_threads(threads)
             rates[f"numba copy, {threads} thread(s)"] = gigabytes_a_second(lambda: copy(out, x), 2 * x.nbytes)
             rates[f"numba triad, {threads} thread(s)"] = gigabytes_a_second(lambda: triad(out, x, y), 3 * x.nbytes)
-    for name, rate in rates.items():
+    return rates
+
+
+def main() -> int:
+    """Entry point."""
+    for name, rate in measured_rates().items():
         print(f"{name:<28}{rate:>8.1f} GB/s")
     return 0
 
