@@ -9,15 +9,15 @@ it runs alone.  Nothing spins.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from tracejit.runtime.machine import available_cpus
 
 PARALLEL_THRESHOLD = 100_000
 """Estimated nanoseconds of work above which a parallel call pays: waking a worker takes 11 microseconds, a whole
@@ -30,25 +30,6 @@ Entry = Callable[..., "int | None"]
 
 
 # ---- how many threads
-
-
-def available_cpus() -> int:
-    """CPUs that this process may use: its affinity mask, bounded by a container's quota."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _quota(Path("/sys/fs/cgroup"))
-    return max(1, count if quota is None else min(count, math.ceil(quota)))
-
-
-def _quota(root: Path) -> float | None:
-    """The cgroup's CPU quota in CPUs (version 2, then version 1); None without one."""
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = (root / "cpu.max").read_text().split()[:2]
-        return None if quota == "max" else int(quota) / int(period)
-    with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
-        quota_us = int((root / "cpu" / "cpu.cfs_quota_us").read_text())
-        period_us = int((root / "cpu" / "cpu.cfs_period_us").read_text())
-        return quota_us / period_us if quota_us > 0 else None
-    return None
 
 
 def _default_threads() -> int:
