@@ -16,7 +16,6 @@ from tracejit.ir.size import Dimension, symbol
 from tracejit.lower.python_source import python_source
 from tracejit.runtime.kernel_cache import get_kernels
 from tracejit.runtime.machine_code import portable_entry
-from tracejit.runtime.threads import run_parallel
 from tracejit.schedule.kernel import Kernel
 from tracejit.schedule.scheduler import schedule
 from tracejit.schedule.steps import Launch, Program
@@ -96,7 +95,6 @@ def program_of(outputs: Sequence[Node], **options: Any) -> Program:
 
 def execute(program: Program, entries: list[Any], arrays: Sequence[Any], numbers: dict[str, Any]) -> list[Any]:
     code = Code()
-    code.namespace.update(run_parallel=run_parallel)
     write_program(code, program, entries, raise_kernel_error)
     code.lines.append(f"return [{', '.join(b.name for b in program.outputs)}]")
     parameters = ", ".join([*(f"a{k}" for k in range(len(arrays))), *numbers])
@@ -116,7 +114,7 @@ def printed_entry(kernel: Kernel) -> Callable[..., Any]:
         # A kernel may see fewer dimensions than the array has, its last ones walked as one.
         ranks = [operand.rank for operand in kernel.operands]
         arrays = [a.reshape(*a.shape[: r - 1], -1) if a.ndim > r else a for a, r in zip(given, ranks, strict=False)]
-        namespace["kernel"](*arrays, *given[len(ranks) : -3])
+        namespace["kernel"](*arrays, *given[len(ranks) : -2])
 
     return entry
 

@@ -18,7 +18,7 @@ from tracejit.lower.python_source import python_source
 from tracejit.runtime.disk_cache import DiskCache
 from tracejit.runtime.kernel_cache import KernelCache
 from tracejit.runtime.machine_code import MachineCode, native_entry, portable_entry
-from tracejit.runtime.threads import run_parallel
+from tracejit.runtime.threads import start_pool
 from tracejit.schedule.kernel import (
     CHUNK,
     TILE,
@@ -48,7 +48,8 @@ def run(kernel: Kernel, *arguments: Any, extents: tuple[int, ...], threads: int 
     given = sum(operand.role not in ("partial", "scratch") for operand in kernel.operands)
     operands, scalars = arguments[:given], arguments[given:]
     full = [*operands, *partials, *extents, *integers, *scalars]
-    return run_parallel(loaded.entry, full, count, kernel.form == "reduce_all", threads)
+    assert threads == 1 or start_pool()
+    return loaded.entry(*full, count, threads)
 
 
 RNG = np.random.default_rng(0)
@@ -258,25 +259,25 @@ def test_portable_entry_equals_native() -> None:
     results = []
     for make in (native_entry, portable_entry):
         out = np.empty(100)
-        assert make(kernel, code)(x, y, out, 100, 2, 0, 100, 0) is None
+        assert make(kernel, code)(x, y, out, 100, 2, 100, 1) is None
         results.append(out)
     np.testing.assert_array_equal(*results)
     np.testing.assert_array_equal(results[0], 2 * x + y)
     total = kernels.reduce_all("sum", partial="float64")
     code = MachineCode(compile_kernels([total]))
     out, partial = np.empty(()), np.empty(1)
-    portable_entry(total, code)(x, out, partial, 100, 0, 1, 2)
+    portable_entry(total, code)(x, out, partial, 100, 1, 1)
     np.testing.assert_allclose(out, x.sum(), rtol=1e-15)
     take = kernels.take()
     code = MachineCode(compile_kernels([take]))
-    assert portable_entry(take, code)(np.ones((3, 3)), np.array([5]), np.empty((1, 3)), 1, 3, 0, 1, 0) == 2
+    assert portable_entry(take, code)(np.ones((3, 3)), np.array([5]), np.empty((1, 3)), 1, 3, 1, 1) == 2
 
 
 def test_entry_raises_what_conversion_raises() -> None:
     (loaded,) = _cache.get_kernels([kernels.axpy()])
     x = np.ones(3)
     with pytest.raises(TypeError):
-        loaded.entry(x, x, x, 3, "two", 0, 3, 0)
+        loaded.entry(x, x, x, 3, "two", 3, 1)
 
 
 def test_entry_keeps_no_references() -> None:
@@ -285,7 +286,7 @@ def test_entry_keeps_no_references() -> None:
     x, y, out, a = np.ones(8), np.ones(8), np.empty(8), 2.5
     before = [sys.getrefcount(v) for v in (x, y, out, a, None)]
     for _ in range(100_000):
-        loaded.entry(x, y, out, 8, a, 0, 8, 0)
+        loaded.entry(x, y, out, 8, a, 8, 1)
     after = [sys.getrefcount(v) for v in (x, y, out, a, None)]
     assert all(abs(p - q) < 50 for p, q in zip(before, after, strict=True))
 

@@ -22,7 +22,7 @@ from tracejit.runtime.machine_code import LoadedKernel, MachineCode
 
 def _works(loaded: LoadedKernel) -> None:
     x, out = np.arange(5.0), np.empty(5)
-    loaded.entry(x, x, out, 5, 2.0, 0, 5, 0)
+    loaded.entry(x, x, out, 5, 2.0, 5, 1)
     np.testing.assert_array_equal(out, 3 * x)
 
 
@@ -81,7 +81,7 @@ def test_an_op_defined_elsewhere_stays_off_the_disk(tmp_path: Path) -> None:
         cache = KernelCache(DiskCache(tmp_path))
         (loaded,) = cache.get_kernels([kernel])
         x, out = np.arange(4.0), np.empty(4)
-        loaded.entry(x, out, 4, 0, 4, 0)
+        loaded.entry(x, out, 4, 4, 1)
         np.testing.assert_array_equal(out, 3 * x)
         assert cache.disk.info().kernels == 0
     finally:
@@ -127,7 +127,7 @@ from tracejit.runtime.kernel_cache import get_kernels
 import numpy as np
 loaded, = get_kernels([kernels.softmax()])
 x, out = np.ones((3, 4)), np.empty((3, 4))
-assert loaded.entry(x, out, 3, 4, 0, 3, 0) is None
+assert loaded.entry(x, out, 3, 4, 3, 1) is None
 assert (out == 0.25).all()
 print(loaded.source, "numba" in sys.modules)
 """

@@ -13,7 +13,7 @@ import numpy as np
 from tracejit.ir.node import Indices, Shape
 from tracejit.ir.size import Dimension
 from tracejit.runtime.buffers import SMALL, empty
-from tracejit.runtime.threads import PARALLEL_THRESHOLD
+from tracejit.runtime.threads import PARALLEL_THRESHOLD, threads_for_work
 from tracejit.schedule.kernel import CHUNK, TILE
 from tracejit.schedule.steps import Allocate, Buffer, CallInPlace, CallNumpy, Copy, Launch, Multiply, Place, Step, View
 from tracejit.trace.opaque import Call, Expression, Slot
@@ -210,10 +210,9 @@ def _write_launch(code: Code, step: Launch, entry: Any, raise_index: Any) -> Non
         units = "units"
         arguments = [a.replace(_units_text(step), "units") if a.startswith("np_empty((") else a for a in arguments]
     limit = max(1, int(PARALLEL_THRESHOLD / step.nanoseconds))
-    serial = f"error = {name}({', '.join(arguments)}, 0, {units}, 2)"
-    shared = f"error = run_parallel({name}, ({', '.join(arguments)},), {units}, {kernel.form == 'reduce_all'})"
-    code.lines.append(f"if {product_text(step.extents)} > {limit}: {shared}")
-    code.lines.append(f"else: {serial}")
+    code.namespace["threads_for_work"] = threads_for_work
+    threads = f"1 if {product_text(step.extents)} <= {limit} else threads_for_work()"
+    code.lines.append(f"error = {name}({', '.join(arguments)}, {units}, {threads})")
     code.namespace["raise_kernel_error"] = raise_index
     code.lines.append(f"if error is not None: raise_kernel_error(error, {code.constant(step)})")
 

@@ -28,7 +28,6 @@ from tracejit.passes.roll_loops import roll_loops
 from tracejit.passes.unify_sizes import unify_sizes
 from tracejit.runtime.kernel_cache import CacheCounts, get_kernels
 from tracejit.runtime.machine_code import LoadedKernel
-from tracejit.runtime.threads import run_parallel
 from tracejit.runtime.vectorcall import NATIVE, CallDraft
 from tracejit.schedule.scheduler import schedule
 from tracejit.schedule.steps import Buffer, Program
@@ -245,7 +244,7 @@ class Tracing:
         counts = CacheCounts()
         loaded = get_kernels(program.kernels, counts)
         code = Code()
-        code.namespace.update(run_parallel=run_parallel, plain=self.jitted.run_plain, jitted=self.jitted)
+        code.namespace.update(plain=self.jitted.run_plain, jitted=self.jitted)
         code.namespace["asarray"] = np.asarray
         mutated = {leaf for leaf, _ in writebacks if leaf is not None}
         self._write_guards(code, layouts, mutated)

@@ -1,8 +1,9 @@
 """The door from Python into a kernel: a function with CPython's METH_FASTCALL signature.
 
-`entry(*operands, *extents, *integers, *scalars, begin, end, mode)` fills the parameter words from the arrays' fields,
-lets go of the GIL where that pays, and calls the kernel: `mode` 0 runs [begin, end), 1 the final function, 2 both.
-It returns None, or the error code as an int.  Arguments are not checked: the caller has done that.
+`entry(*operands, *extents, *integers, *scalars, units, threads)` fills the parameter words from the arrays' fields,
+lets go of the GIL where that pays, and runs all units (see `abi`) of the kernel and its final function, if it has one:
+on the calling thread, or through the pool on up to so many threads.  It returns None, or the error code as an int.
+Arguments are not checked: the caller has done that.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from llvmlite import ir
 from tracejit.lower.abi import layout
 from tracejit.lower.interpreter import DATA, DIMENSIONS, STRIDES, call, field, known
 from tracejit.lower.llvm_types import I1, I64, POINTER, word
+from tracejit.lower.thread_pool import LAUNCH_AT
 from tracejit.schedule.kernel import Kernel, Loop
 
 UNLOCK_ITERATIONS = 4096
@@ -84,16 +86,13 @@ class _EntryEmitter:
             return self.builder.sext(self.call("PyObject_IsTrue", argument), I64)
         return self.call("PyLong_AsUnsignedLongLongMask" if kind == "u" else "PyLong_AsLongLong", argument)
 
-    def run(self, main: Any, final: Any, mode: Any, begin: Any, end: Any) -> Any:
-        """The native calls that `mode` asks for; returns their code."""
+    def run(self, main: Any, final: Any, units: Any, threads: Any) -> Any:
+        """The native calls; returns their code."""
         builder = self.builder
-        builder.store(word(0), self.code)
-        with builder.if_then(builder.icmp_signed("!=", mode, word(1))):
-            builder.store(builder.call(main, [self.words, begin, end]), self.code)
+        builder.store(emit_launch(builder, main, self.words, units, threads), self.code)
         if final is not None:
-            wanted = builder.icmp_signed("!=", mode, word(0))
             fine = builder.icmp_signed("==", builder.load(self.code, typ=I64), word(0))
-            with builder.if_then(builder.and_(wanted, fine)):
+            with builder.if_then(fine):
                 builder.store(builder.call(final, [self.words]), self.code)
         return builder.load(self.code, typ=I64)
 
@@ -107,13 +106,32 @@ class _EntryEmitter:
         builder.ret(none)
 
 
+def emit_launch(builder: Any, main: Any, words: Any, units: Any, threads: Any) -> Any:
+    """All units of a kernel, on the calling thread or through the pool; the code."""
+    with builder.if_else(builder.icmp_signed(">", threads, word(1)), likely=False) as (several, one):
+        with several:
+            module = builder.function.module
+            at = module.globals.get(LAUNCH_AT) or ir.GlobalVariable(module, POINTER, LAUNCH_AT)
+            launch_type = ir.FunctionType(I64, [POINTER, POINTER, I64, I64]).as_pointer()
+            launch = builder.load(at, typ=launch_type)
+            shared = builder.call(launch, [main, words, units, threads])
+            several_block = builder.block
+        with one:
+            alone = builder.call(main, [words, word(0), units])
+            one_block = builder.block
+    code = builder.phi(I64)
+    code.add_incoming(shared, several_block)
+    code.add_incoming(alone, one_block)
+    return code
+
+
 def emit_entry(kernel: Kernel, function: Any, main: Any, final: Any) -> None:
     """The body of `PyObject* entry(self, args, nargs)`."""
     emitter = _EntryEmitter(kernel, function)
     builder = emitter.builder
     emitter.operands()
     product = emitter.numbers()
-    begin, end, mode = (emitter.call("PyLong_AsLongLong", emitter.argument()) for _ in range(3))
+    units, threads = (emitter.call("PyLong_AsLongLong", emitter.argument()) for _ in range(2))
     error = builder.ptrtoint(emitter.call("PyErr_Occurred"), I64)
     with builder.if_then(builder.icmp_signed("!=", error, word(0)), likely=False):
         builder.ret(ir.Constant(POINTER, None))
@@ -122,7 +140,7 @@ def emit_entry(kernel: Kernel, function: Any, main: Any, final: Any) -> None:
         large = I1(1)  # nobody knows how long a `while` takes
     with builder.if_then(large):
         builder.store(emitter.call("PyEval_SaveThread"), emitter.state)
-    code = emitter.run(main, final, mode, begin, end)
+    code = emitter.run(main, final, units, threads)
     with builder.if_then(large):
         emitter.call("PyEval_RestoreThread", builder.load(emitter.state, typ=POINTER))
     emitter.result(code)

@@ -19,6 +19,7 @@ import numpy as np
 
 from tracejit.lower.abi import ENTRY, FINAL, MAIN, has_final, layout
 from tracejit.lower.interpreter import FUNCTIONS, NUMPY_FUNCTIONS, OBJECTS
+from tracejit.lower.thread_pool import LAUNCH_AT
 from tracejit.runtime.interpreter_abi import addresses, native_entry_works, portable
 from tracejit.schedule.kernel import Kernel
 
@@ -26,10 +27,14 @@ Entry = Callable[..., "int | None"]
 
 _METH_FASTCALL = 0x0080
 
+LAUNCH_WORD = ctypes.c_uint64(0)
+"""The address of the function that shares a kernel out among threads; zero until `threads` loads it.  Entries are asked
+for more than one thread only from then on."""
+
 
 @dataclass(frozen=True)
 class LoadedKernel:
-    """A kernel that can be called: `entry(*operands, *extents, *integers, *scalars, begin, end, mode)`.
+    """A kernel that can be called: `entry(*operands, *extents, *integers, *scalars, units, threads)`.
 
     source: "compiled", "disk" or "memory": where it came from when it was asked for; seconds: what that took.
     keep_alive: whatever owns the code.
@@ -74,6 +79,7 @@ def _prepare_llvm() -> None:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     known = addresses() if native_entry_works() else {}
+    llvm.add_symbol(LAUNCH_AT, ctypes.addressof(LAUNCH_WORD))
     for name in (*FUNCTIONS, *NUMPY_FUNCTIONS, *OBJECTS):
         llvm.add_symbol(name, known.get(name, 1))  # elsewhere the entries are linked but never called
 
@@ -122,7 +128,8 @@ def portable_entry(kernel: Kernel, code: MachineCode) -> Entry:
     plan, arrays = layout(kernel), [k for k, operand in enumerate(kernel.operands) if operand.role != "scratch"]
     main = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64])
     final = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
-    run = main(code.address(MAIN + kernel.structure))
+    at = code.address(MAIN + kernel.structure)
+    run, launch = main(at), ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 2)
     finish = final(code.address(FINAL + kernel.structure)) if has_final(kernel) else None
     kinds = [np.dtype(dtype).kind for dtype in kernel.scalars]
 
@@ -137,13 +144,16 @@ def portable_entry(kernel: Kernel, code: MachineCode) -> Entry:
             words[data + 1 : data + 1 + rank] = array.strides[:rank]
             if sizes is not None:
                 words[sizes : sizes + rank] = array.shape[:rank]
-        numbers, (begin, end, mode) = arguments[len(arrays) : -3], arguments[-3:]
+        numbers, (units, threads) = arguments[len(arrays) : -2], arguments[-2:]
         integers, scalars = numbers[: kernel.axes + kernel.integers], numbers[kernel.axes + kernel.integers :]
         words[plan.extents : plan.scalars] = integers
         for slot, (kind, scalar) in enumerate(zip(kinds, scalars, strict=True)):
             words[plan.scalars + slot] = _word(kind, scalar)
-        result = run(words.ctypes.data, begin, end) if mode != 1 else 0
-        if result == 0 and mode != 0 and finish is not None:
+        if threads > 1:
+            result = launch(LAUNCH_WORD.value)(at, words.ctypes.data, units, threads)
+        else:
+            result = run(words.ctypes.data, 0, units)
+        if result == 0 and finish is not None:
             result = finish(words.ctypes.data)
         return result or None
 
