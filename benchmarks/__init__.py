@@ -2,6 +2,10 @@
 
 Importing this package sets the number of threads of everything that is imported after it, and keeps the process on as
 many cores, so that all peers have the same machine.  `BENCH_THREADS` is 2 unless said otherwise.
+
+`pip install '.[bench]' -c constraints.txt` brings the peers.  PyTensor 3.0.7 asks for an older Numba than tracejit is
+measured with, and runs with the new one: `pip install --no-deps pytensor==3.0.7`, then `pip install setuptools cons
+etuples logical-unification miniKanren`.  Dr.Jit needs LLVM's shared library (Debian: `libllvm19`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The peers: how each runs a workload. What is not installed is left out.
 
-NumPy and tracejit run the workload as it is written; jax and torch run the same code with their own functions under
-the name `np`; Numba runs hand-written loops (`numba_loops`), numexpr its expression strings.
+NumPy and tracejit run the workload as it is written; jax, torch, PyTensor and Dr.Jit run the same code with their own
+functions under the name `np`; Numba runs hand-written loops (`numba_loops`), once with the C library's functions and
+once with ours (`numba_vecmath`); numexpr its expression strings.
 """
 
 from __future__ import annotations
@@ -9,48 +10,13 @@ from __future__ import annotations
 import importlib.util
 import types
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from benchmarks import THREADS
+from benchmarks.drjit_peer import drjit_runner
+from benchmarks.pytensor_peer import pytensor_runner
+from benchmarks.runner import Peer, Runner, with_names
 from benchmarks.workloads import Workload
-
-
-def _same(value: Any) -> Any:
-    return value
-
-
-@dataclass(frozen=True)
-class Runner:
-    """A workload made ready for one peer: `wait(function(*convert(arguments)))`."""
-
-    function: Callable[..., Any]
-    convert: Callable[[tuple[Any, ...]], tuple[Any, ...]] = _same
-    wait: Callable[[Any], Any] = _same
-
-    @property
-    def immediate(self) -> bool:
-        """Whether the result is there when the call returns, so that nothing need be waited for."""
-        return self.wait is _same
-
-
-@dataclass(frozen=True)
-class Peer:
-    """One way to run NumPy-like code; `prepare` gives None for what it cannot express."""
-
-    name: str
-    module: str
-    prepare: Callable[[Workload], Runner | None]
-
-
-def with_names(function: Callable[..., Any], **names: Any) -> Callable[..., Any]:
-    """The function with some of its globals replaced, such as `np` by `jax.numpy`."""
-    assert isinstance(function, types.FunctionType)
-    made = types.FunctionType(
-        function.__code__, {**function.__globals__, **names}, function.__name__, function.__defaults__
-    )
-    made.__doc__ = function.__doc__
-    return made
 
 
 def numpy_runner(workload: Workload) -> Runner:
@@ -74,14 +40,24 @@ def numba_runner(workload: Workload) -> Runner | None:
 
     numba.set_num_threads(min(THREADS, numba.config.NUMBA_NUM_THREADS))
     if workload.name.startswith("W13"):
-        return Runner(numba.njit(error_model="numpy")(workload.function)) if _short(workload) else None
+        return Runner(numba.njit(error_model="numpy")(workload.function))
     loops = numba_loops.LOOPS.get(workload.name)
     return None if loops is None else Runner(loops)
 
 
-def _short(workload: Workload) -> bool:
-    """Whether compiling the chain takes seconds and not minutes where every op is inferred."""
-    return int(workload.name.split("-")[1]) <= 100
+def numba_vecmath_runner(workload: Workload) -> Runner | None:
+    """The same loops, calling tracejit's functions in place of the C library's where they call any."""
+    import numba
+
+    from benchmarks import numba_loops, numba_vecmath
+
+    numba.set_num_threads(min(THREADS, numba.config.NUMBA_NUM_THREADS))
+    loops: Any = numba_loops.LOOPS.get(workload.name)
+    if loops is None:
+        return None
+    function = with_names(loops.py_func, math=numba_vecmath)
+    options = {name: value for name, value in loops.targetoptions.items() if name != "nopython"}
+    return Runner(numba.njit(**options)(function))
 
 
 def jax_runner(workload: Workload) -> Runner | None:
@@ -123,10 +99,6 @@ def torch_runner(workload: Workload) -> Runner | None:
     import torch
 
     torch.set_num_threads(THREADS)
-    if workload.name.startswith("W13") and not _short(workload):
-        return None
-    if workload.name == "W12":  # a hundred unrolled steps take it minutes
-        return None
     function = with_names(workload.function, np=_torch_names(), erf=torch.erf)
 
     def convert(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -184,14 +156,29 @@ def _numexpr_pairwise(evaluate: Callable[..., Any]) -> Callable[..., Any]:
     return pairwise
 
 
+_SLOW_CHAIN = "a chain of 1000 ops takes it half a minute or more to compile"
+
 PEERS: tuple[Peer, ...] = (
-    Peer("numpy", "numpy", numpy_runner),
-    Peer("tracejit", "tracejit", tracejit_runner),
-    Peer("numba", "numba", numba_runner),
-    Peer("numexpr", "numexpr", numexpr_runner),
-    Peer("jax", "jax", jax_runner),
-    Peer("torch", "torch", torch_runner),
+    Peer("numpy", "numpy", numpy_runner, {}),
+    Peer("tracejit", "tracejit", tracejit_runner, {}),
+    Peer("numba", "numba", numba_runner, {"W13-1000": _SLOW_CHAIN}),
+    Peer("numba+", "numba", numba_vecmath_runner, {}),
+    Peer("numexpr", "numexpr", numexpr_runner, {}),
+    Peer("jax", "jax", jax_runner, {"W13-1000": "compiling the chain of 1000 ops ran out of 16 GiB of memory"}),
+    Peer(
+        "torch",
+        "torch",
+        torch_runner,
+        {"W12": "compiling the 100 unrolled steps takes minutes", "W13-1000": _SLOW_CHAIN},
+    ),
+    Peer("pytensor", "pytensor", pytensor_runner, {"W13-1000": _SLOW_CHAIN}),
+    Peer("drjit", "drjit", drjit_runner, {}),
 )
+
+
+def by_name(name: str) -> Peer:
+    """The peer of that name."""
+    return next(peer for peer in PEERS if peer.name == name)
 
 
 def available(names: list[str] | None = None) -> list[Peer]:

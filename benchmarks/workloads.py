@@ -147,8 +147,8 @@ def conv2d(x, w):
     batch, channels, height, width = x.shape
     p = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
     taps = [p[:, :, i : i + height, j : j + width] for i in range(3) for j in range(3)]
-    columns = np.stack(taps, axis=2).reshape(batch, channels * 9, height * width)
-    return (w.reshape(w.shape[0], channels * 9) @ columns).reshape(batch, w.shape[0], height, width)
+    columns = np.stack(taps, axis=2).reshape((batch, channels * 9, height * width))
+    return (w.reshape((w.shape[0], channels * 9)) @ columns).reshape((batch, w.shape[0], height, width))
 
 
 def chain_source(length: int) -> str:
@@ -263,6 +263,11 @@ WORKLOADS: tuple[Workload, ...] = (
     ),
     Workload("W14", "conv2d 3x3, 64 channels, 56x56, batch 8, f32", conv2d, _images, tolerance=1e-3),
 )
+
+
+def by_name(name: str) -> Workload:
+    """The workload of exactly that name."""
+    return next(workload for workload in WORKLOADS if workload.name == name)
 
 
 def select(names: list[str] | None) -> list[Workload]:
