@@ -157,7 +157,7 @@ def lowering(program):
     # Each kernel is generic in its sizes (n0, n1, ... are arguments).  The same kernel can be printed as plain Python.
     for number, kernel in enumerate(program.kernels):
         print(f"kernel {number}, structure {kernel.structure[:8]}\n{python_source(kernel)}")
-    # For speed it is emitted as typed LLVM IR, without type inference, and optimized by Numba's code generator.
+    # For speed it is emitted as typed LLVM IR, without type inference, and optimized by LLVM.
     llvm_ir = str(cpu.emit_module(program.kernels))
     assembly = cpu.assembly(program.kernels)
     print(f"LLVM IR: {len(llvm_ir.splitlines())} lines before optimization")

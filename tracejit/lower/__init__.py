@@ -1,7 +1,7 @@
 """From scheduled kernels to machine code.
 
-`abi` says how a kernel is called, `cpu` compiles kernels with Numba's code generator, `python_source` prints them.
-This face imports neither LLVM nor Numba: a process whose kernels are all on disk needs none of the emitters.
+`abi` says how a kernel is called, `cpu` compiles kernels with LLVM, `python_source` prints them.
+This face imports no LLVM: a process whose kernels are all on disk needs none of the emitters.
 """
 
 from tracejit.lower.abi import accumulator_dtype, has_final, layout, partial_dtypes, units

@@ -1,4 +1,4 @@
-"""Kernels to machine code for this machine's CPU: one LLVM module, one run of Numba's optimizer, one object file."""
+"""Kernels to machine code for this machine's CPU: one LLVM module, one run of LLVM's optimizer, one object file."""
 
 from __future__ import annotations
 
@@ -43,43 +43,43 @@ def _function(module: Any, name: str, result: Any, *parameters: Any) -> Any:
 
 def compile_kernels(kernels: Sequence[Kernel]) -> bytes:
     """Object code with `tj_kernel_`, `tj_entry_` and, for some, `tj_final_` of every kernel."""
-    return _Compiler().object_code(emit_module(kernels))
+    machine = _target_machine()
+    return bytes(machine.emit_object(_optimized(emit_module(kernels), machine)))
 
 
 def assembly(kernels: Sequence[Kernel]) -> str:
     """The same as text, to read."""
-    return _Compiler().assembly(emit_module(kernels))
+    machine = _target_machine()
+    return str(machine.emit_assembly(_optimized(emit_module(kernels), machine)))
 
 
-class _Compiler:
-    """Numba's code generator: its target machine (the host's CPU and features) and its optimization pipeline.
+def _target_machine() -> Any:
+    """The host's CPU with all its features; llvmlite lets one thread at a time into LLVM."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    target = llvm.Target.from_triple(llvm.get_process_triple())
+    x86 = target.name.startswith("x86")
+    return target.create_target_machine(
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=3,
+        reloc="static" if x86 else "default",
+        codemodel="jitdefault",
+        jit=True,
+    )
 
-    Numba's own library objects would run a second, cheaper pipeline first (for reference counts, which we have none
-    of) and keep every module in Numba's engine; taking the parts is half the time and leaves nothing behind.
+
+def _optimized(module: Any, machine: Any) -> Any:
+    """The module after LLVM's pipeline for speed.
+
+    Blocks are left as they are emitted (no SLP vectorization): loops are what there is to vectorize, and looking for
+    more in long blocks takes its time.
     """
-
-    def __init__(self) -> None:
-        # Numba takes half a second to import: only a process that compiles pays for it
-        from numba.core.compiler_lock import global_compiler_lock
-        from numba.core.registry import cpu_target
-
-        self._lock = global_compiler_lock
-        self._codegen: Any = cpu_target.target_context.codegen()
-
-    def object_code(self, module: Any) -> bytes:
-        """Optimize and compile."""
-        with self._lock:
-            return bytes(self._codegen._tm.emit_object(self._optimized(module)))
-
-    def assembly(self, module: Any) -> str:
-        """Optimize and compile, as text."""
-        with self._lock:
-            return str(self._codegen._tm.emit_assembly(self._optimized(module)))
-
-    def _optimized(self, module: Any) -> Any:
-        module.data_layout = self._codegen._data_layout
-        parsed = llvm.parse_assembly(str(module))
-        parsed.verify()
-        manager, builder = self._codegen._module_pass_manager()
-        manager.run(parsed, builder)
-        return parsed
+    module.data_layout = str(machine.target_data)
+    parsed = llvm.parse_assembly(str(module))
+    parsed.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    options.loop_vectorization, options.slp_vectorization = True, False
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(parsed, builder)
+    return parsed

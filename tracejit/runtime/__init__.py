@@ -1,1 +1,1 @@
-"""Running compiled kernels: loading, caching, threads and buffers.  Nothing here imports Numba."""
+"""Running compiled kernels: loading, caching, threads and buffers."""

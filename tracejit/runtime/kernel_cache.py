@@ -14,9 +14,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
+import llvmlite
 import llvmlite.binding as llvm
 
 from tracejit.ops.table import OPS
@@ -156,18 +156,11 @@ def _environment() -> str:
         llvm.get_process_triple(),
         llvm.get_host_cpu_name(),
         llvm.get_host_cpu_features().flatten(),
-        *(f"{name} {_version(name)}" for name in ("llvmlite", "numba")),
+        f"llvmlite {llvmlite.__version__}, LLVM {llvm.llvm_version_info}",
         sys.version,
         _source_hash(Path(__file__).parent.parent),
     ]
     return "|".join(parts)
-
-
-def _version(package: str) -> str:
-    """A hash of what a package says of its version, found without importing it (Numba takes half a second)."""
-    spec = find_spec(package)
-    path = Path(spec.origin).with_name("_version.py") if spec is not None and spec.origin else None
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path is not None and path.exists() else "?"
 
 
 def _source_hash(package: Path) -> str:
