@@ -12,6 +12,7 @@ import numpy as np
 
 from tracejit.ir.node import Indices, Shape
 from tracejit.ir.size import Dimension
+from tracejit.lower.abi import panel_axes, panel_units
 from tracejit.runtime.buffers import SMALL, empty
 from tracejit.runtime.threads import PARALLEL_THRESHOLD, threads_for_work
 from tracejit.schedule.kernel import CHUNK, TILE
@@ -211,10 +212,23 @@ def _write_launch(code: Code, step: Launch, entry: Any, raise_index: Any) -> Non
         arguments = [a.replace(_units_text(step), "units") if a.startswith("np_empty((") else a for a in arguments]
     limit = max(1, int(PARALLEL_THRESHOLD / step.nanoseconds))
     code.namespace["threads_for_work"] = threads_for_work
-    threads = f"1 if {product_text(step.extents)} <= {limit} else threads_for_work()"
+    threads = f"1 if {_work_text(code, step)} <= {limit} else threads_for_work()"
     code.lines.append(f"error = {name}({', '.join(arguments)}, {units}, {threads})")
     code.namespace["raise_kernel_error"] = raise_index
     code.lines.append(f"if error is not None: raise_kernel_error(error, {code.constant(step)})")
+
+
+def _panel_extents(step: Launch) -> list[str]:
+    """The arguments of `panel_units`."""
+    return [product_text(tuple(step.extents[axis] for axis in axes)) for axes in panel_axes(step.kernel)]
+
+
+def _work_text(code: Code, step: Launch) -> str:
+    """How many times the innermost line of a kernel runs, about."""
+    if step.kernel.product is None:
+        return product_text(step.extents)
+    code.namespace["panel_units"] = panel_units
+    return " * ".join([*_panel_extents(step), f"({step.extents[step.kernel.product.rows]})"])
 
 
 def _units_text(step: Launch) -> str:
@@ -226,6 +240,8 @@ def _units_text(step: Launch) -> str:
             return f"-(-({extents[axes[0]]}) // {CHUNK})"
         inner = product_text(tuple(extents[axis] for axis in axes[1:]))
         return f"-(-({extents[axes[0]]}) // max(1, {CHUNK} // max(1, {inner})))"
+    if kernel.form == "panels":
+        return f"panel_units({', '.join(_panel_extents(step))})"
     if kernel.form == "reduce_columns" and len(kernel.outer) == 1:
         return f"-(-({extents[kernel.outer[0]]}) // {TILE})"
     return str(extents[kernel.outer[0]])

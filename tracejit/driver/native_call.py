@@ -218,6 +218,8 @@ def _kernel_call(table: _Table, step: Launch, loaded: LoadedKernel) -> KernelCal
     kernel, code = step.kernel, loaded.keep_alive
     if any(buffer.kind not in ("argument", "allocated", "partial", "constant") for buffer in step.buffers):
         raise NotNative("a kernel on a view")
+    if kernel.form == "panels":
+        raise NotNative("a product by panels")
     final = Address(code.address(FINAL + kernel.structure)) if has_final(kernel) else None
     table.slot(code)
     passed = [operand for operand in kernel.operands if operand.role != "scratch"]

@@ -16,11 +16,12 @@ They return 0, or an error: `OUT_OF_MEMORY`, or 1 + the number of a Gather instr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tracejit.ops.table import OPS
-from tracejit.schedule.kernel import CHUNK, TILE, Gather, Kernel, Reduce
+from tracejit.schedule.kernel import CHUNK, PANEL_ELEMENTS, PANEL_WIDTH, TILE, Gather, Kernel, Reduce
 
 OUT_OF_MEMORY = -1
 """What a kernel returns when its scratch rows cannot be allocated."""
@@ -72,6 +73,7 @@ def units(kernel: Kernel, extents: Sequence[int]) -> int:
 
     `map`: values of the first outer axis.  `reduce_all`: chunks of about `CHUNK` elements, whole steps of the first
     stage's first axis.  `reduce_columns`: values of the first outer axis, or tiles of `TILE` of the only one.
+    `panels`: see `panel_units`.
     """
     if kernel.form == "reduce_all":
         axes = kernel.stages[0].axes
@@ -82,9 +84,33 @@ def units(kernel: Kernel, extents: Sequence[int]) -> int:
             inner *= extents[axis]
         steps = max(1, CHUNK // max(1, inner))
         return -(-extents[axes[0]] // steps)
+    if kernel.form == "panels":
+        return panel_units(*(math.prod(extents[axis] for axis in axes) for axes in panel_axes(kernel)))
     if kernel.form == "reduce_columns" and len(kernel.outer) == 1:
         return -(-extents[kernel.outer[0]] // TILE)
     return extents[kernel.outer[0]]
+
+
+def panel_axes(kernel: Kernel) -> tuple[tuple[int, ...], ...]:
+    """Of a `panels` kernel: the outer axes before the tiled one, the tiled one, those inside it, that of the depth."""
+    product = kernel.product
+    assert product is not None
+    columns = kernel.operands[product.tile].scratch_axes[1:]
+    return kernel.outer[:-1], columns[:1], columns[1:], (product.depth,)
+
+
+def panel_units(batch: int, tiled: int, inner: int, depth: int) -> int:
+    """Units of a `panels` kernel: places on the outer axes times tiles of the tiled one."""
+    return batch * -(-tiled // max(1, panel_steps(tiled, inner, depth)))
+
+
+def panel_steps(tiled: int, inner: int, depth: int) -> int:
+    """How many places on the tiled axis a panel spans: as wide as cache allows, and all panels nearly as wide."""
+    least, most = PANEL_WIDTH
+    width = min(max(PANEL_ELEMENTS // max(1, depth), least), most)
+    steps = max(1, width // max(1, inner))
+    tiles = -(-tiled // steps)
+    return -(-tiled // max(1, tiles))
 
 
 def accumulator_dtype(op: str, dtype: str) -> str:

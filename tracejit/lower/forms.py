@@ -1,4 +1,4 @@
-"""The three forms of kernel as loop nests: `map`, `reduce_all`, `reduce_columns`."""
+"""The forms of kernel as loop nests: `map`, `reduce_all`, `reduce_columns`; `panels` has a file of its own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 
 from tracejit.lower.instructions import Emitter
 from tracejit.lower.llvm_types import word
+from tracejit.lower.loop_nest import LoopNest
+from tracejit.lower.panel_product import PanelNest, emit_panels
 from tracejit.lower.placement import Placement, placements
 from tracejit.lower.reduction import BLOCK, Accumulator, ColumnAccumulators
 from tracejit.lower.tiled_loop import emit_tiles, tiled_loop
@@ -17,8 +19,9 @@ from tracejit.schedule.kernel import CHUNK, TILE, Kernel, Reduce, Stage
 
 def emit_main(kernel: Kernel, function: Any) -> None:
     """The body of `i64 kernel(p, begin, end)`."""
-    emitter = Emitter(kernel, function)
-    {"map": _map, "reduce_all": _chunks, "reduce_columns": _columns}[kernel.form](emitter, *function.args[1:])
+    emitter = Emitter(kernel, function, PanelNest if kernel.form == "panels" else LoopNest)
+    forms = {"map": _map, "panels": emit_panels, "reduce_all": _chunks, "reduce_columns": _columns}
+    forms[kernel.form](emitter, *function.args[1:])
     emitter.nest.finish()
 
 

@@ -44,9 +44,9 @@ _ARITHMETIC = frozenset({"fadd", "fsub", "fmul", "fdiv"})
 class Emitter:
     """Emits a kernel's instructions into a loop nest."""
 
-    def __init__(self, kernel: Kernel, function: Any) -> None:
+    def __init__(self, kernel: Kernel, function: Any, nest: type[LoopNest] = LoopNest) -> None:
         self.kernel = kernel
-        self.nest = LoopNest(kernel, function)
+        self.nest = nest(kernel, function)
         self.builder = self.nest.builder
         self._by_number = {i.number: i for i in kernel.instructions}
         self._results: dict[int, tuple[Scalar, ...]] = {}

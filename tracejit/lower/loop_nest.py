@@ -163,15 +163,17 @@ class LoopNest:
         if slot is not None:
             return self.parameter(slot + 1 + dimension)
 
-        def multiply() -> Any:
-            stride = word(itemsize)
-            for axis in declared.scratch_axes[dimension + 1 :]:
-                stride = self.builder.mul(stride, self.extent(axis), flags=("nsw",))
-            return stride
-
-        return self.remember(0, ("stride", operand, dimension), multiply)
+        return self.remember(0, ("stride", operand, dimension), lambda: self.scratch_stride(operand, dimension))
 
     # ---- scratch rows
+
+    def scratch_stride(self, operand: int, dimension: int) -> Any:
+        """A byte stride of a scratch operand, emitted here."""
+        declared = self.kernel.operands[operand]
+        stride = word(np.dtype(declared.dtype).itemsize)
+        for axis in declared.scratch_axes[dimension + 1 :]:
+            stride = self.builder.mul(stride, self.extent(axis), flags=("nsw",))
+        return stride
 
     def _allocate_scratch(self) -> None:
         """Emit malloc for each scratch operand; return OUT_OF_MEMORY if one fails."""
@@ -179,28 +181,33 @@ class LoopNest:
         for number, operand in enumerate(self.kernel.operands):
             if operand.role != "scratch":
                 continue
-            count = word(np.dtype(operand.dtype).itemsize)
-            for axis in operand.scratch_axes:
-                count = builder.mul(count, self.extent(axis), flags=("nsw",))
-            row = builder.call(self._external("malloc", POINTER, I64), [builder.add(count, word(64))])
+            count = builder.mul(self.scratch_size(number), word(np.dtype(operand.dtype).itemsize), flags=("nsw",))
+            row = builder.call(self.external("malloc", POINTER, I64), [builder.add(count, word(64))])
             self._scratch[number] = row
             missing = builder.icmp_unsigned("==", builder.ptrtoint(row, I64), word(0))
             with builder.if_then(missing, likely=False):
                 for earlier in self._scratch.values():
-                    builder.call(self._external("free", VOID, POINTER), [earlier])
+                    builder.call(self.external("free", VOID, POINTER), [earlier])
                 builder.ret(word(OUT_OF_MEMORY))
         self.levels[0].preamble = builder.block
         body = self.function.append_basic_block("work")
         builder.branch(body)
         builder.position_at_end(body)
 
+    def scratch_size(self, operand: int) -> Any:
+        """Elements of a scratch operand."""
+        count = word(1)
+        for axis in self.kernel.operands[operand].scratch_axes:
+            count = self.builder.mul(count, self.extent(axis), flags=("nsw",))
+        return count
+
     def finish(self) -> None:
         """Free the scratch rows and return the error slot."""
         for row in self._scratch.values():
-            self.builder.call(self._external("free", VOID, POINTER), [row])
+            self.builder.call(self.external("free", VOID, POINTER), [row])
         self.builder.ret(self.builder.load(self.error, typ=I64))
 
-    def _external(self, name: str, result: Any, *arguments: Any) -> Any:
+    def external(self, name: str, result: Any, *arguments: Any) -> Any:
         found = self.module.globals.get(name)
         return found or ir.Function(self.module, ir.FunctionType(result, arguments), name)
 
@@ -234,13 +241,19 @@ class LoopNest:
             for dimension, index in here:
                 assert index is not None and index.axis is not None
                 known = (*known, dimension)
-                value, previous = self.axis_values[index.axis], pointer
+                previous = pointer
                 pointer = self.remember(
                     level,
                     known,
-                    lambda p=previous, v=value, d=dimension, s=index.step: self.step_bytes(p, v, operand, d, s),  # type: ignore[misc]
+                    lambda p=previous, i=index, d=dimension: self.step_bytes(  # type: ignore[misc]
+                        p, self.place_on(i.axis, operand), operand, d, i.step
+                    ),
                 )
         return pointer
+
+    def place_on(self, axis: int, operand: int) -> Any:
+        """Where the loops stand on an axis, as the operand counts."""
+        return self.axis_values[axis]
 
     def _level_of(self, index: Index) -> int:
         return 0 if index.axis is None else self.axis_level[index.axis]

@@ -11,6 +11,7 @@ from tracejit.schedule.kernel import (
     Load,
     Loop,
     Position,
+    Product,
     Reduce,
     Store,
     arguments,
@@ -31,14 +32,14 @@ class Placement:
         self._known: dict[int, int] = {}
 
     def depth(self, number: int) -> int:
-        """The number of loops around an instruction; a Reduce's value has the depth given as `reduced`."""
+        """The number of loops around an instruction; a Reduce's value (and a Product) has the depth `reduced`."""
         if number not in self._known:
             self._known[number] = self._depth(self._by_number[number])
         return self._known[number]
 
     def _depth(self, instruction: Instruction) -> int:
         body = instruction.body
-        if isinstance(body, Reduce):
+        if isinstance(body, Reduce | Product):
             return self._reduced
         if isinstance(body, Position):
             return self._place.get(body.axis, 0)
@@ -52,10 +53,11 @@ class Placement:
             axes = [x.axis for x in body.indices if isinstance(x, Index) and x.axis is not None]
             found += [self._place.get(axis, 0) for axis in axes]
             if body.operand in self._written:
-                found.append(len(self._kernel.outer))  # never moved ahead of another stage's store
+                found.append(min(self._reduced, len(self._kernel.outer)))  # never moved ahead of another stage's store
         return max(found, default=0)
 
 
 def placements(kernel: Kernel) -> list[Placement]:
-    """For each stage its placement in the plain order: the outer loops, then the stage's."""
-    return [Placement(kernel, kernel.outer + stage.axes, len(kernel.outer)) for stage in kernel.stages]
+    """For each stage its placement in the plain order: the outer loops, then the stage's (which may have one again)."""
+    outer = kernel.outer[:-1] if kernel.form == "panels" else kernel.outer
+    return [Placement(kernel, outer + stage.axes, len(outer)) for stage in kernel.stages]

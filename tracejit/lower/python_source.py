@@ -29,6 +29,7 @@ from tracejit.schedule.kernel import (
     Load,
     Loop,
     Position,
+    Product,
     Reduce,
     Result,
     ScalarParameter,
@@ -74,6 +75,7 @@ class _Printer:
         self.operands = _operand_names(kernel)
         self.axes = [_AXES[a] if a < len(_AXES) else f"i{a}" for a in range(kernel.axes)]
         self._named = 0
+        self.outer = len(kernel.outer) - (kernel.form == "panels")  # tiles are left out
         self._uses: dict[int, int] = {}
         self._used_at: dict[int, set[_Spot]] = {}
         self._by_number = {i.number: i for i in kernel.instructions}
@@ -81,7 +83,7 @@ class _Printer:
         self._registers_named = 0
         for number, (stage, placement) in enumerate(zip(kernel.stages, placements(kernel), strict=True)):
             for instruction in stage.instructions:
-                depth = len(kernel.outer) + len(stage.axes)
+                depth = self.outer + len(stage.axes)
                 if not isinstance(instruction.body, Reduce):
                     depth = placement.depth(instruction.number)
                 self.count(instruction, ("stage", number, depth))
@@ -109,7 +111,7 @@ class _Printer:
             if operand.role == "scratch":
                 shape = ", ".join(f"n{axis}" for axis in operand.scratch_axes)
                 self.line(f"{self.operands[number]} = np.empty(({shape},), np.{operand.dtype})")
-        for depth, axis in enumerate(kernel.outer):
+        for depth, axis in enumerate(kernel.outer[: self.outer]):
             for number, stage in enumerate(kernel.stages):
                 self.place(number, stage, by_stage[number], depth)
             self.open(axis)
@@ -128,7 +130,7 @@ class _Printer:
 
     def stage(self, number: int, stage: Stage, placement: Placement) -> None:
         """One stage; what it reduces starts before its loops."""
-        base, depth = self.depth, len(self.kernel.outer)
+        base, depth = self.depth, self.outer
         self.place(number, stage, placement, depth)
         reduces = [i for i in stage.instructions if isinstance(i.body, Reduce)]
         for instruction in reduces:
@@ -168,6 +170,8 @@ class _Printer:
             case Branch():
                 self.settle_reads(instruction)
                 self.branch(instruction.number, instruction.body)
+            case Product():
+                self.product(instruction.body)
             case _ if self._uses.get(instruction.number):
                 self.define(instruction, at)
 
@@ -282,6 +286,16 @@ class _Printer:
         if changed:
             self.line(f"{', '.join(name for name, _ in changed)} = {', '.join(text for _, text in changed)}")
 
+    def product(self, body: Product) -> None:
+        """A matrix product, as NumPy's of the operands as matrices."""
+        own = (body.rows, body.depth)
+        keys = [self.slice(index) if index.axis in own else self.index(index) for index in body.indices]
+        turned = [index.axis for index in body.indices if index.axis in own] != list(own)
+        left = f"{self.operands[body.left]}[{', '.join(keys)}]{'.T' * turned}"
+        width = " * ".join(f"n{axis}" for axis in self.kernel.operands[body.tile].scratch_axes[1:])
+        panel, tile = self.operands[body.panel], self.operands[body.tile]
+        self.line(f"{tile}[...] = ({left} @ {panel}.reshape(n{body.depth}, {width})).reshape({tile}.shape)")
+
     # ---- reductions
 
     def start(self, instruction: Instruction) -> None:
@@ -335,6 +349,13 @@ class _Printer:
         """An element of an operand."""
         texts = [self.values[x].text if isinstance(x, int) else self.index(x) for x in indices]
         return f"{self.operands[operand]}[{', '.join(texts) or '()'}]"
+
+    def slice(self, index: Index) -> str:
+        """All places that an axis comes to."""
+        if index == Index(index.axis):
+            return ":"
+        start = f"m{index.start.slot}" if isinstance(index.start, Integer) else str(index.start)
+        return f"{start} + {index.step} * np.arange(n{index.axis})"
 
     def index(self, index: Index) -> str:
         """`start + step * axis`, without what adds nothing."""

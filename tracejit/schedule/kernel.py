@@ -10,7 +10,7 @@ outer axis is computed once a row.
 A `Loop` or a `Branch` is one instruction with blocks of instructions inside.  The blocks may refer to all that stands
 before them outside; what they compute is seen outside only through `Result`.  A value is placed as deep as its block.
 
-Three forms, told apart by `Kernel.form`:
+Four forms, told apart by `Kernel.form`:
 
 * `map`: at least one outer axis; parallel over the first outer axis.
 * `reduce_all`: no outer axis, the first stage reduces over all its axes; parallel over fixed chunks of `CHUNK`
@@ -18,6 +18,8 @@ Three forms, told apart by `Kernel.form`:
   operand of role `partial`, combined in order; later stages have no axes (the epilogue).
 * `reduce_columns`: the stages' reductions run over `Stage.axes`, which vary slower in memory than the kept axes; the
   kept trailing axes are the last of `outer`, and accumulators are kept for a tile of the last outer axis at once.
+* `panels`: one stage holds a `Product`; the stages before write its panel, those after read its tile.  The last outer
+  axis is cut into tiles, and is an axis of the stages too; a unit is a place on the other outer axes and a tile.
 """
 
 from __future__ import annotations
@@ -33,6 +35,13 @@ CHUNK = 1 << 16
 
 TILE = 2048
 """Columns that one unit of a `reduce_columns` kernel covers when it has a single outer axis."""
+
+
+PANEL_WIDTH = (48, 256)
+"""Columns in a panel: few enough to stay in cache, but not fewer than keep the arithmetic units busy."""
+
+PANEL_ELEMENTS = 1 << 17
+"""Elements of a panel where its width may be chosen freely: half of a second-level cache of 1 MiB, in float32."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +153,23 @@ class Reduce:
 
 
 @dataclass(frozen=True)
+class Product:
+    """tile[i, columns] = sum over j of left[i, j] * panel[j, columns], for all rows i and columns of a tile at once.
+
+    indices: where `left` is read, in terms of the outer axes and of the axes `rows` (i) and `depth` (j).
+    panel, tile: scratch operands, whose last axes are those of the columns, the tiled axis first; the axes before
+        these count the rows of the matrix that they are.
+    """
+
+    left: int
+    indices: tuple[Index, ...]
+    rows: int
+    depth: int
+    panel: int
+    tile: int
+
+
+@dataclass(frozen=True)
 class Block:
     """Instructions done in order, and the numbers of those (inside or before the block) whose values leave it."""
 
@@ -204,6 +230,7 @@ Body: TypeAlias = (
     | Position
     | IntegerValue
     | Reduce
+    | Product
     | Carry
     | Loop
     | Branch
@@ -213,7 +240,7 @@ Body: TypeAlias = (
 
 @dataclass(frozen=True)
 class Instruction:
-    """A numbered, typed line of a kernel.  `dtype` is the value's ('' for a Store, a Loop and a Branch)."""
+    """A numbered, typed line of a kernel.  `dtype` is the value's ('' for a Store, a Product, a Loop and a Branch)."""
 
     number: int
     body: Body
@@ -302,6 +329,11 @@ class Kernel:
     def structure(self) -> str:
         """A hash of everything that decides the machine code, but for target and versions."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:32]
+
+    @cached_property
+    def product(self) -> Product | None:
+        """The product of a kernel of the form `panels`."""
+        return next((line.body for line in self.instructions if isinstance(line.body, Product)), None)
 
     @cached_property
     def instructions(self) -> tuple[Instruction, ...]:

@@ -6,12 +6,14 @@ be computed again and again: an expensive value used in two iteration spaces, or
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tracejit.ir.graph import Graph
 from tracejit.ir.node import Indices, Node, compose, identity_indices
 from tracejit.ops.table import OPS
 from tracejit.schedule.native_control import survey
+from tracejit.schedule.panel_products import PanelProduct
 
 DUPLICATE_LIMIT = 8
 """Scalar instructions that may be computed twice before storing and loading the value is cheaper."""
@@ -49,19 +51,28 @@ def iteration_space(node: Node) -> tuple[object, ...]:
     return node.shape
 
 
-def materialized(graph: Graph) -> set[int]:
-    """Identities of the nodes that get memory."""
-    memory = {id(node) for node in graph.nodes if in_memory_by_nature(node)}
+def materialized(graph: Graph, products: Mapping[int, PanelProduct]) -> set[int]:
+    """Identities of the nodes that get memory; `products` make an operand of theirs by panels."""
+    hidden = {key for product in products.values() for key in product.hidden}
+    memory = {id(node) for node in graph.nodes if in_memory_by_nature(node) and id(node) not in hidden}
     memory |= {id(node) for node in graph.outputs}
     for node in graph.nodes:
-        memory |= {id(source) for source in _needs_memory(node)}
+        if id(node) in products:
+            memory.add(id(viewed(node.inputs[0])))
+        elif id(node) not in hidden:
+            memory |= {id(source) for source in _needs_memory(node)}
     costs = _inline_costs(graph, memory)
     uses: dict[int, set[Use]] = {}
     for node in reversed(graph.nodes):
         key = id(node)
         if key not in memory and node.kind in ("elementwise", "gather") and _repeats(uses.get(key, set()), costs[key]):
             memory.add(key)
-        _spread_uses(node, key in memory, uses)
+        if key in products:
+            for join in products[key].joins:
+                value = join.inputs[1]
+                uses.setdefault(id(value), set()).add(Use((node, join), identity_indices(value.shape)))
+        elif key not in hidden:
+            _spread_uses(node, key in memory, uses)
     return memory
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tracejit.ir.graph import Graph, literal
 from tracejit.ir.node import ArrayType, Node, Shape
@@ -14,9 +14,11 @@ from tracejit.schedule.grouping import Group, StageDraft, group, memory_reads
 from tracejit.schedule.host_loops import iteration, write_in_place
 from tracejit.schedule.kernel_builder import KernelBuilder
 from tracejit.schedule.kernel_draft import BuiltKernel, Memory
-from tracejit.schedule.materialize import materialized, numpy_viewable
+from tracejit.schedule.materialize import materialized, numpy_viewable, viewed
 from tracejit.schedule.memory_plan import plan_memory
 from tracejit.schedule.native_control import is_native, result_shape, survey
+from tracejit.schedule.panel_builder import PanelBuilder
+from tracejit.schedule.panel_products import PanelProduct, epilogue, panel_products
 from tracejit.schedule.steps import (
     Allocate,
     Branch,
@@ -31,6 +33,9 @@ from tracejit.schedule.steps import (
     Step,
     View,
 )
+
+PRODUCT_NANOSECONDS = 0.03
+"""Time that one product of two numbers takes in a matrix product."""
 
 NANOSECONDS = 0.12
 """Time that one scalar instruction of a vectorized kernel takes, roughly; decides serial or parallel."""
@@ -64,28 +69,35 @@ class _Scheduler:
     read_by: dict[int, list[Node]] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=itertools.count)
     results: dict[int, tuple[Buffer, ...]] = field(default_factory=dict)
+    products: dict[int, PanelProduct] = field(default_factory=dict)
 
     def program(self, writebacks: tuple[tuple[int, int], ...] = (), carries: Container[Buffer] = ()) -> Program:
         """`carries`: for the body of a loop, its carries, whose memory the program may write to."""
+        self.products = panel_products(self.graph)
         memory = self._memory()
         kernel_roots = [n for n in self.graph.nodes if id(n) in memory and _computed_by_kernel(n)]
+        products = [self._product_group(product, memory) for product in self.products.values()]
+        taken = {id(root) for one in products for root in one.roots}
+        kernel_roots = [root for root in kernel_roots if id(root) not in taken]
         levels = self._levels(kernel_roots)
         groups: list[Group] = []
         for level in range(max(levels.values(), default=0) + 1):
             roots = [root for root in kernel_roots if levels[id(root)] == level]
             groups.extend(_control_groups([root for root in roots if root.op == "part"]))
             groups.extend(group([root for root in roots if root.op != "part"], memory))
-        self._emit_all(groups, memory)
+        self._emit_all([*groups, *products], memory)
         outputs = tuple(self.buffers[id(node)] for node in self.graph.outputs)
         program = Program(tuple(self.steps), outputs, tuple((leaf, outputs[n]) for leaf, n in writebacks))
         return plan_memory(program, {leaf for leaf, layout in self.layouts.items() if layout == "C"}, carries)
 
     def _memory(self) -> set[int]:
         """What is materialized; the value of an update that reads the updated memory elsewhere is too."""
-        memory = materialized(self.graph)
+        memory = materialized(self.graph, self.products)
         for node in self.graph.nodes:
             if node.kind == "update" and id(node.inputs[1]) not in memory and not _is_constant(node.inputs[1]):
                 base, value = node.inputs
+                if id(node) not in memory:  # a piece of a panel
+                    continue
                 if base.op == "input" and base["position"] not in self.written:
                     continue
                 if any(read.source is base for read in memory_reads(node, memory)):
@@ -125,6 +137,17 @@ class _Scheduler:
                     else:
                         self._host_step(current, memory)
                     emitted.update(id(root) for root in roots)
+
+    def _product_group(self, product: PanelProduct, memory: set[int]) -> Group:
+        """The kernel of a product by panels, with what follows it element by element; sets down what they read."""
+        after = epilogue(product, self.graph, memory)
+        pieces = [read.source for join in product.joins for read in memory_reads(join.inputs[1], memory)]
+        pieces += [join.inputs[1] for join in product.joins if id(join.inputs[1]) in memory]
+        self.read_by[id(product.node)] = [viewed(product.left), *pieces]
+        for node in after:
+            found = [read.source for read in memory_reads(node, memory)]
+            self.read_by[id(node)] = [source for source in found if not product.is_result(source)]
+        return Group("panels", product.shape, [StageDraft((), [product.node, *after])])
 
     def _reads(self, node: Node, memory: set[int]) -> list[Node]:
         """The values in memory that a root's kernel, or the host for a value of its own, reads."""
@@ -245,6 +268,9 @@ class _Scheduler:
 
     def _launch(self, target: Group, memory: set[int]) -> None:
         stored = self._stored(target, memory)
+        if target.form == "panels":
+            self._launch_product(target, stored)
+            return
         for root in target.roots:
             if root.kind == "update":
                 self._update_target(root)
@@ -254,6 +280,21 @@ class _Scheduler:
         builder = ControlBuilder if target.roots[0].op == "part" else KernelBuilder
         built = collapse(builder(target, held, stored, self.fastmath).build())
         self.steps.append(self._launch_step(built, target))
+
+    def _launch_product(self, target: Group, stored: set[int]) -> None:
+        """A product by panels: its own value, if wanted, is stored with the axes of its columns apart."""
+        product = self.products[id(target.roots[0])]
+        for root in target.roots:
+            if id(root) in stored:
+                apart = Buffer(next(self.numbers), "allocated", root.dtype, product.shape)
+                self.buffers[id(root)] = apart
+                self.steps.append(Allocate(apart))
+        held = Memory(self.buffers, self.layouts)
+        built = PanelBuilder(target, product, held, stored, self.fastmath).build()
+        self.steps.append(replace(self._launch_step(built, target), nanoseconds=PRODUCT_NANOSECONDS))
+        if id(product.node) in stored and product.shape != product.node.shape:
+            whole = self.buffers[id(product.node)]
+            self.steps.append(View(whole, self._new(product.node, "view"), None))
 
     def _stored(self, target: Group, memory: set[int]) -> set[int]:
         """The roots of a group that something outside it needs."""

@@ -1,0 +1,104 @@
+"""From a panel product and what follows it to a kernel of the form `panels`: see `kernel` and `panel_products`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tracejit.ir.node import Index as IrIndex
+from tracejit.ir.node import Indices, Node, compose
+from tracejit.ir.size import Dimension
+from tracejit.schedule import kernel as k
+from tracejit.schedule.grouping import Group
+from tracejit.schedule.kernel_builder import KernelBuilder
+from tracejit.schedule.kernel_draft import BuiltKernel, Memory
+from tracejit.schedule.panel_products import PanelProduct
+from tracejit.schedule.steps import Buffer
+
+
+class PanelBuilder(KernelBuilder):
+    """Builds one kernel: a stage for each piece of the panel, one for the product, one for what follows it."""
+
+    def __init__(self, group: Group, product: PanelProduct, memory: Memory, stored: set[int], fastmath: bool) -> None:
+        super().__init__(group, memory, stored, fastmath)
+        self.product = product
+        self.roots = {id(root): len(product.joins) for root in group.roots}
+        self.extents = []
+        self.batch = [self._axis(length) for length in product.batch]
+        self.columns = [self._axis(length) for length in product.columns]
+        self.rows = self._axis(product.node.shape[-2])
+        self.depth = self._axis(product.node.inputs[1].shape[-2])
+        self.tile_indices: Indices = tuple(map(IrIndex, (*self.batch, self.rows, *self.columns)))
+
+    def _axis(self, length: Dimension) -> int:
+        self.extents.append(length)
+        return len(self.extents) - 1
+
+    def build(self) -> BuiltKernel:
+        """The kernel; its outer axes are those of the stack and the first of the columns."""
+        joined = [self._inner_axis(n, length) for n, length in enumerate(self.product.depth, len(self.batch))]
+        self.panel = self._panel((*joined, *self.columns))
+        self.tile = self._panel((self.rows, *self.columns))
+        stages = []
+        for join in self.product.joins:
+            stages.append(self._piece(join))
+            self.stage += 1
+        stages.append(k.Stage((), (self._multiplied(),)))
+        self.lines = []
+        for root in self.group.roots:
+            if id(root) in self.stored:
+                self._store_to(root, self.tile_indices, self._value(root, self.tile_indices))
+        stages.append(k.Stage((self.rows, *self.columns), tuple(self.lines)))
+        return self._built("panels", (*self.batch, self.columns[0]), tuple(stages))
+
+    def _panel(self, axes: Sequence[int]) -> int:
+        """Scratch memory for a panel or tile; its last axes are those of the columns."""
+        dtype = self.product.node.dtype
+        unit = (False,) * (len(axes) - 1) + (True,)
+        self.operands.append(k.Operand(dtype.name, len(axes), unit, "scratch", tuple(axes)))
+        self.buffers.append(Buffer(-1, "scratch", dtype, ()))
+        return len(self.operands) - 1
+
+    def _piece(self, join: Node) -> k.Stage:
+        """The loops that write one piece of the joined array into the panel."""
+        self.lines = []
+        value, batch = join.inputs[1], len(self.batch)
+        places: list[IrIndex] = [IrIndex(None)] * len(value.shape)
+        inner: list[int] = []
+        written: list[k.Index] = []
+        whole = [*self.batch, *[-1] * len(self.product.depth), *self.columns]
+        for position, (index, axis) in enumerate(zip(join["indices"], whole, strict=True)):
+            if axis < 0 and index.axis is not None:
+                axis = self._inner_axis(position, value.shape[index.axis])
+                inner.append(axis)
+            if index.axis is not None:
+                places[index.axis] = IrIndex(axis)
+            if position >= batch:
+                written.append(self._index(IrIndex(axis if axis >= 0 else None, index.step, index.start)))
+        number = self._value(value, tuple(places))
+        self._emit(k.Store(self.panel, tuple(written), number))
+        return k.Stage((*inner, *self.columns), tuple(self.lines))
+
+    def _multiplied(self) -> k.Instruction:
+        self.lines = []
+        left = self.product.left
+        shape, batch = left.shape, self.batch[len(self.batch) - (len(left.shape) - 2) :]
+        axes = [*(None if d == 1 else a for a, d in zip(batch, shape[:-2], strict=True)), self.rows, self.depth]
+        source, indices = self._viewed(left, tuple(map(IrIndex, axes)))
+        operand = self._operand(source, "in")
+        located = tuple(map(self._index, indices))
+        self._emit(k.Product(operand, located, self.rows, self.depth, self.panel, self.tile))
+        return self.lines[0]
+
+    def _viewed(self, node: Node, indices: Indices) -> tuple[Node, Indices]:
+        """What a view looks at, and where."""
+        while id(node) not in self.memory.buffers:
+            node, indices = node.inputs[0], compose(node["indices"], indices)
+        return node, indices
+
+    def _from_memory(self, node: Node) -> bool:
+        return self.product.is_result(node) or super()._from_memory(node)
+
+    def _load(self, node: Node, indices: Indices) -> int:
+        if not self.product.is_result(node):
+            return super()._load(node, indices)
+        return self._emit(k.Load(self.tile, tuple(map(self._index, indices[len(self.batch) :]))), node.dtype.name)
