@@ -10,6 +10,7 @@ from tracejit.driver import Jitted, disable_jit, jit
 from tracejit.runtime.threads import get_num_threads, set_num_threads
 
 if TYPE_CHECKING:
+    from tracejit import graph, nn, optim
     from tracejit.control import cond, fori_loop, map, scan, switch, while_loop
     from tracejit.eager import Array, GradientTape, enable_grad, no_grad
     from tracejit.transform.check_grads import check_grads
@@ -35,13 +36,16 @@ __all__ = [
     "fori_loop",
     "get_num_threads",
     "grad",
+    "graph",
     "hessian",
     "jacobian",
     "jit",
     "jvp",
     "linearize",
     "map",
+    "nn",
     "no_grad",
+    "optim",
     "scan",
     "set_num_threads",
     "stop_gradient",
@@ -68,8 +72,14 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 
+_PACKAGES = ("graph", "nn", "optim")
+"""The packages of graph mode, models and training; loaded when first asked for, too."""
+
+
 def __getattr__(name: str) -> Any:
-    if name in _HOME:
+    if name in _PACKAGES:
+        value = import_module(f"tracejit.{name}")
+    elif name in _HOME:
         value = getattr(import_module(_HOME[name]), name)
     else:
         functions = import_module("tracejit.eager.functions")
@@ -81,4 +91,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *import_module("tracejit.eager.functions").NAMES})
+    return sorted({*__all__, *_PACKAGES, *import_module("tracejit.eager.functions").NAMES})
