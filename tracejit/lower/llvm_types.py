@@ -58,12 +58,18 @@ def access_group(module: ir.Module) -> Any:
     return _distinct(module)
 
 
-def parallel_loop_id(module: ir.Module, group: Any) -> Any:
+def parallel_loop_id(module: ir.Module, group: Any, flat: bool = False) -> Any:
     """A loop id saying that accesses of `group` carry no dependence from one iteration to another.
 
-    With it the vectorizer needs no run-time alias checks.  The node's first operand has to be the node itself.
+    With it the vectorizer needs no run-time alias checks.  `flat`: the loop is short, of constant length, and no loop
+    any more once it is vectorized.  The node's first operand has to be the node itself.
     """
-    property_node = module.add_metadata(("llvm.loop.parallel_accesses", group))
+    properties = [module.add_metadata(("llvm.loop.parallel_accesses", group))]
+    if flat:
+        # Unrolled before it is vectorized it would be scalar code.
+        unrolled = module.add_metadata(("llvm.loop.unroll.full",))
+        properties.append(module.add_metadata(("llvm.loop.unroll.disable",)))
+        properties.append(module.add_metadata(("llvm.loop.vectorize.followup_vectorized", unrolled)))
     loop = _distinct(module)
-    loop.operands = (loop, property_node)
+    loop.operands = (loop, *properties)
     return loop

@@ -79,9 +79,18 @@ class LoopNest:
 
     @contextmanager
     def loop(
-        self, begin: Any, end: Any, step: int = 1, axis: int | None = None, parallel: bool = True
+        self,
+        begin: Any,
+        end: Any,
+        step: int = 1,
+        axis: int | None = None,
+        parallel: bool = True,
+        flat: bool = False,
     ) -> Iterator[Any]:
-        """`for i in range(begin, end, step)`; `axis` names what i is, `parallel` that iterations are independent."""
+        """`for i in range(begin, end, step)`; `axis` names what i is, `parallel` that iterations are independent.
+
+        flat: a few iterations, a constant number of them, are to be vectors without a loop.
+        """
         builder, before = self.builder, self.builder.block
         preamble = self.function.append_basic_block("loop")
         body = self.function.append_basic_block("body")
@@ -104,7 +113,7 @@ class LoopNest:
         i.add_incoming(following, builder.block)
         latch = builder.cbranch(builder.icmp_signed("<", following, end), preamble, exit_block)
         if parallel:
-            latch.set_metadata("llvm.loop", parallel_loop_id(self.module, group))
+            latch.set_metadata("llvm.loop", parallel_loop_id(self.module, group, flat))
         builder.position_at_end(exit_block)
 
     @contextmanager

@@ -43,6 +43,7 @@ from tracejit.vecmath.language import Scalar
 WIDTH = 128
 """Elements in a tile."""
 
+FLAT = int(__import__("os").environ.get("FLAT", 32))
 MOST_ROWS = 64
 """Rows that are kept on the stack; with more of them the nearest cache would not do."""
 
@@ -95,12 +96,23 @@ def _read_again(kernel: Kernel, line: Instruction) -> bool:
 
 def emit_tiles(emitter: Emitter, tiled: TiledLoop, begin: Any, end: Any) -> None:
     """The last of the outer loops, from `begin` to `end`, with all that is in it."""
+    builder = emitter.builder
+    whole = builder.sdiv(builder.sub(end, begin), word(FLAT))
+    middle = builder.add(begin, builder.mul(whole, word(FLAT)))
+    _emit(emitter, tiled, begin, middle, FLAT)
+    _emit(emitter, tiled, middle, end, None)
+
+
+def _emit(emitter: Emitter, tiled: TiledLoop, begin: Any, end: Any, width: int | None) -> None:
     nest, builder, loop = emitter.nest, emitter.builder, tiled.loop
     carries = [_Row(emitter, line.dtype) for line in loop.carries]
     kept = [_Row(emitter, line.dtype) for line in tiled.kept]
-    with nest.loop(begin, end, step=WIDTH, parallel=False) as first:
-        stop = builder.add(first, word(WIDTH), flags=("nsw",))
-        stop = builder.select(builder.icmp_signed("<", stop, end), stop, end)
+    with nest.loop(begin, end, step=width or WIDTH, parallel=False) as first:
+        if width:
+            stop = width
+        else:
+            stop = builder.add(first, word(WIDTH), flags=("nsw",))
+            stop = builder.select(builder.icmp_signed("<", stop, end), stop, end)
         with _elements(emitter, first, stop) as column:
             _write(carries, column, [emitter.value(number) for number in loop.initial])
             _write(kept, column, [emitter.value(line.number) for line in tiled.kept])
@@ -131,6 +143,13 @@ def _iterations(emitter: Emitter, loop: Loop) -> Iterator[None]:
 @contextmanager
 def _elements(emitter: Emitter, first: Any, stop: Any) -> Iterator[Any]:
     """The loop over a tile's elements, by their place in the tile."""
+    nest, axis = emitter.nest, emitter.kernel.outer[-1]
+    if isinstance(stop, int):
+        with nest.loop(word(0), word(stop), axis=axis, flat=True) as column:
+            with nest.at(len(nest.levels) - 1):
+                nest.axis_values[axis] = emitter.builder.add(first, column, flags=("nsw",))
+            yield column
+        return
     with emitter.nest.loop(first, stop, axis=emitter.kernel.outer[-1]) as i:
         yield emitter.builder.sub(i, first, flags=("nsw",))
 
