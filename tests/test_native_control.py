@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -23,7 +25,7 @@ from tests.loops import (
 )
 from tracejit.ir.node import Index, Node, Shape
 from tracejit.ir.size import symbol
-from tracejit.lower.cpu import assembly
+from tracejit.lower.cpu import assembly, optimized
 from tracejit.runtime.kernel_cache import get_kernels
 from tracejit.schedule.kernel import Loop
 from tracejit.schedule.native_control import is_native
@@ -347,7 +349,7 @@ def test_array_scan_on_two_threads() -> None:
     assert set(launch.extents) == {N, T}
 
 
-@pytest.mark.parametrize("n", [1, 127, 128, 300])
+@pytest.mark.parametrize("n", [0, 1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 300])
 @pytest.mark.parametrize("reverse", [False, True])
 def test_array_scan_in_tiles(n: int, reverse: bool) -> None:
     """Carries of several dtypes; a value computed before the loop, used in it and after it; xs and ys."""
@@ -372,6 +374,16 @@ def test_array_scan_in_tiles(n: int, reverse: bool) -> None:
     np.testing.assert_allclose(results[0], c, rtol=1e-13)
     for result, expected in zip(results[1:], (flag, count, turns), strict=True):
         np.testing.assert_array_equal(result, expected)
+
+
+def test_carries_of_a_tile_are_vector_registers() -> None:
+    """The loop is one block, and in whole tiles it neither reads nor writes memory."""
+    start = argument(0, "f8", N)
+    (launch,) = launches(loop(lambda i, c: [op("add", op("multiply", c, 0.999), 1.0)], [start], length=T))
+    code = optimized([launch.kernel])
+    blocks = re.split(r"\n(?=[\w.\"]+:)", code[code.index("@tj_kernel_") :])
+    loops = [block for block in blocks if re.search(r"phi <\d+ x double>", block) and "fmul" in block]
+    assert any(not re.search(r"= load|store ", block) for block in loops)
 
 
 def test_array_loop_with_gathers_and_rows() -> None:

@@ -53,6 +53,11 @@ def assembly(kernels: Sequence[Kernel]) -> str:
     return str(machine.emit_assembly(_optimized(emit_module(kernels), machine)))
 
 
+def optimized(kernels: Sequence[Kernel]) -> str:
+    """The LLVM IR that the assembly is made from, to read."""
+    return str(_optimized(emit_module(kernels), _target_machine()))
+
+
 def _target_machine() -> Any:
     """The host's CPU with all its features; llvmlite lets one thread at a time into LLVM."""
     llvm.initialize_native_target()

@@ -1,13 +1,15 @@
 """A sequential loop over many elements, a tile of elements at a time, so that its body is vectorized.
 
-for i in range(n):                     for tile in range(0, n, TILE):
+for i in range(n):                     for tile in range(0, n, WIDTH):
     c = a(i)                               for i in tile: row[i] = a(i)
     for t in range(T):         ->          for t in range(T):
         c = f(c, x[t, i])                      for i in tile: row[i] = f(row[i], x[t, i])
     out[i] = c                             for i in tile: out[i] = row[i]
 
-The rows are on the stack and stay in the nearest cache.  A body that branches, or loops again, keeps its carries in
-registers instead (see `control_flow`).
+A row of a few vectors, of a length known beforehand, is no memory: the loops over the tile are unrolled once they are
+vectorized, and then the rows are registers.  So whole tiles are that short (`_register_tile`).  The rest at the end,
+and all of a loop whose rows would not fit, goes in tiles whose rows are on the stack and stay in the nearest cache.  A
+body that branches, or loops again, keeps its carries in scalar registers instead (see `control_flow`).
 """
 
 from __future__ import annotations
@@ -23,7 +25,10 @@ from tracejit.lower.instructions import Emitter
 from tracejit.lower.llvm_types import memory_type, word
 from tracejit.lower.placement import Placement
 from tracejit.lower.scalar_llvm import store_value
+from tracejit.lower.vector_registers import register_bytes, vector_bytes
+from tracejit.ops.table import OPS
 from tracejit.schedule.kernel import (
+    Apply,
     Instruction,
     IntegerValue,
     Kernel,
@@ -41,11 +46,13 @@ from tracejit.vecmath import language
 from tracejit.vecmath.language import Scalar
 
 WIDTH = 128
-"""Elements in a tile."""
+"""Elements in a tile whose rows are on the stack."""
 
-FLAT = int(__import__("os").environ.get("FLAT", 32))
 MOST_ROWS = 64
 """Rows that are kept on the stack; with more of them the nearest cache would not do."""
+
+MOST_UNROLLED = 512
+"""Instructions, roughly, that the body may have once it is unrolled over a tile; more take long to compile."""
 
 
 @dataclass(frozen=True)
@@ -96,34 +103,45 @@ def _read_again(kernel: Kernel, line: Instruction) -> bool:
 
 def emit_tiles(emitter: Emitter, tiled: TiledLoop, begin: Any, end: Any) -> None:
     """The last of the outer loops, from `begin` to `end`, with all that is in it."""
-    builder = emitter.builder
-    whole = builder.sdiv(builder.sub(end, begin), word(FLAT))
-    middle = builder.add(begin, builder.mul(whole, word(FLAT)))
-    _emit(emitter, tiled, begin, middle, FLAT)
-    _emit(emitter, tiled, middle, end, None)
+    builder, width = emitter.builder, _register_tile(tiled)
+    if width:
+        tiles = builder.sdiv(builder.sub(end, begin), word(width))
+        middle = builder.add(begin, builder.mul(tiles, word(width), flags=("nsw",)), flags=("nsw",))
+        with emitter.nest.loop(begin, middle, step=width, parallel=False) as first:
+            _emit_tile(emitter, tiled, _Tile(emitter, first, word(width), width))
+        begin = middle
+    with emitter.nest.loop(begin, end, step=WIDTH, parallel=False) as first:
+        left = builder.sub(end, first, flags=("nsw",))
+        count = builder.select(builder.icmp_signed("<", left, word(WIDTH)), left, word(WIDTH))
+        _emit_tile(emitter, tiled, _Tile(emitter, first, count, None))
 
 
-def _emit(emitter: Emitter, tiled: TiledLoop, begin: Any, end: Any, width: int | None) -> None:
-    nest, builder, loop = emitter.nest, emitter.builder, tiled.loop
-    carries = [_Row(emitter, line.dtype) for line in loop.carries]
-    kept = [_Row(emitter, line.dtype) for line in tiled.kept]
-    with nest.loop(begin, end, step=width or WIDTH, parallel=False) as first:
-        if width:
-            stop = width
-        else:
-            stop = builder.add(first, word(WIDTH), flags=("nsw",))
-            stop = builder.select(builder.icmp_signed("<", stop, end), stop, end)
-        with _elements(emitter, first, stop) as column:
-            _write(carries, column, [emitter.value(number) for number in loop.initial])
-            _write(kept, column, [emitter.value(line.number) for line in tiled.kept])
-        with _iterations(emitter, loop), _elements(emitter, first, stop) as column:
-            _define(emitter, (*loop.carries, *tiled.kept), (*carries, *kept), column)
-            emitter.run(loop.body.instructions)
-            _write(carries, column, [emitter.value(number) for number in loop.body.values])
-        with _elements(emitter, first, stop) as column:
-            _define(emitter, tiled.kept, kept, column)
-            emitter.leave(tiled.line.number, tuple(row.read(column) for row in carries))
-            emitter.run(tiled.after)
+def _register_tile(tiled: TiledLoop) -> int:
+    """Elements in a tile whose rows are vector registers, a power of two; 0 where not even one vector of each fits."""
+    sizes = [np.dtype(line.dtype).itemsize for line in (*tiled.loop.carries, *tiled.kept)]
+    lanes = vector_bytes() // max(sizes, default=8)
+    # A quarter of the registers is for what an iteration computes.
+    fitting = min(WIDTH, register_bytes() * 3 // 4 // max(1, sum(sizes)))
+    cost = sum(OPS[line.body.op].cost for line in tiled.loop.body.instructions if isinstance(line.body, Apply))
+    fitting = min(fitting, lanes * (MOST_UNROLLED // max(1, cost)))
+    return 1 << (fitting.bit_length() - 1) if fitting >= lanes else 0
+
+
+def _emit_tile(emitter: Emitter, tiled: TiledLoop, tile: _Tile) -> None:
+    loop = tiled.loop
+    carries = [_Row(emitter, line.dtype, tile.width) for line in loop.carries]
+    kept = [_Row(emitter, line.dtype, tile.width) for line in tiled.kept]
+    with tile.elements() as column:
+        _write(carries, column, [emitter.value(number) for number in loop.initial])
+        _write(kept, column, [emitter.value(line.number) for line in tiled.kept])
+    with _iterations(emitter, loop), tile.elements() as column:
+        _define(emitter, (*loop.carries, *tiled.kept), (*carries, *kept), column)
+        emitter.run(loop.body.instructions)
+        _write(carries, column, [emitter.value(number) for number in loop.body.values])
+    with tile.elements() as column:
+        _define(emitter, tiled.kept, kept, column)
+        emitter.leave(tiled.line.number, tuple(row.read(column) for row in carries))
+        emitter.run(tiled.after)
 
 
 @contextmanager
@@ -140,18 +158,25 @@ def _iterations(emitter: Emitter, loop: Loop) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _elements(emitter: Emitter, first: Any, stop: Any) -> Iterator[Any]:
-    """The loop over a tile's elements, by their place in the tile."""
-    nest, axis = emitter.nest, emitter.kernel.outer[-1]
-    if isinstance(stop, int):
-        with nest.loop(word(0), word(stop), axis=axis, flat=True) as column:
+class _Tile:
+    """Elements `first .. first + count` of the last outer axis; `constant`: their number, where it is known."""
+
+    def __init__(self, emitter: Emitter, first: Any, count: Any, constant: int | None) -> None:
+        self._emitter, self._first, self._count, self._constant = emitter, first, count, constant
+
+    @property
+    def width(self) -> int:
+        """The most elements that it has."""
+        return self._constant or WIDTH
+
+    @contextmanager
+    def elements(self) -> Iterator[Any]:
+        """The loop over the elements, by their place in the tile."""
+        nest, axis = self._emitter.nest, self._emitter.kernel.outer[-1]
+        with nest.loop(word(0), self._count, axis=axis, flat=self._constant is not None) as column:
             with nest.at(len(nest.levels) - 1):
-                nest.axis_values[axis] = emitter.builder.add(first, column, flags=("nsw",))
+                nest.axis_values[axis] = self._emitter.builder.add(self._first, column, flags=("nsw",))
             yield column
-        return
-    with emitter.nest.loop(first, stop, axis=emitter.kernel.outer[-1]) as i:
-        yield emitter.builder.sub(i, first, flags=("nsw",))
 
 
 def _define(emitter: Emitter, lines: Sequence[Instruction], rows: Sequence[_Row], column: Any) -> None:
@@ -168,9 +193,9 @@ def _write(rows: Sequence[_Row], column: Any, values: Sequence[Scalar]) -> None:
 class _Row:
     """One value for each element of a tile."""
 
-    def __init__(self, emitter: Emitter, dtype: str) -> None:
+    def __init__(self, emitter: Emitter, dtype: str, width: int) -> None:
         self._emitter, self._dtype = emitter, np.dtype(dtype)
-        self._slot = emitter.nest.stack_slot(memory_type(self._dtype), WIDTH)
+        self._slot = emitter.nest.stack_slot(memory_type(self._dtype), width)
 
     def _at(self, column: Any) -> Any:
         element = memory_type(self._dtype)
