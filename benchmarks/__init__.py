@@ -5,7 +5,7 @@ many cores, so that all peers have the same machine.  `BENCH_THREADS` is 2 unles
 
 `pip install '.[bench]' -c constraints.txt` brings the peers.  PyTensor 3.0.7 asks for an older Numba than tracejit is
 measured with, and runs with the new one: `pip install --no-deps pytensor==3.0.7`, then `pip install setuptools cons
-etuples logical-unification miniKanren`.  Dr.Jit needs LLVM's shared library (Debian: `libllvm19`).
+etuples logical-unification miniKanren`.  Dr.Jit needs LLVM's shared library (Debian: `libllvm15` or later).
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -168,9 +169,10 @@ class Emitter:
             value.flags = [*value.flags, *(flag for flag in FASTMATH if flag not in value.flags)]
 
     def _literal(self, data: bytes, dtype: np.dtype[Any]) -> Scalar:
-        number = np.frombuffer(data, dtype)[0]
-        if dtype.kind != "f":
-            return LlvmScalar(self.builder, register_type(dtype)(int(number)), dtype)
+        if dtype.kind == "b":
+            return LlvmScalar(self.builder, register_type(dtype)(int(data != b"\0")), dtype)
+        if dtype.kind != "f":  # of a complex number the kernels know only the bits
+            return LlvmScalar(self.builder, register_type(dtype)(int.from_bytes(data, sys.byteorder)), dtype)
         integer = np.frombuffer(data, f"u{dtype.itemsize}")[0]  # bits, so that NaNs keep their payload
         bits = register_type(np.dtype(f"i{dtype.itemsize}"))(int(integer))
         return LlvmScalar(self.builder, self.builder.bitcast(bits, register_type(dtype)), dtype)

@@ -50,7 +50,7 @@ def load_value(builder: Any, pointer: Any, dtype: np.dtype[Any] | type) -> LlvmS
     if dtype.kind == "b":
         byte = builder.load(pointer, typ=ir.IntType(8), align=1)
         return LlvmScalar(builder, builder.icmp_unsigned("!=", byte, ir.Constant(ir.IntType(8), 0)), dtype)
-    return LlvmScalar(builder, builder.load(pointer, typ=register_type(dtype), align=dtype.itemsize), dtype)
+    return LlvmScalar(builder, builder.load(pointer, typ=register_type(dtype), align=dtype.alignment), dtype)
 
 
 def store_value(builder: Any, pointer: Any, scalar: LlvmScalar) -> Any:
@@ -58,7 +58,7 @@ def store_value(builder: Any, pointer: Any, scalar: LlvmScalar) -> Any:
     value = scalar.value
     if scalar.dtype.kind == "b":
         value = builder.zext(value, ir.IntType(8))
-    return builder.store(value, pointer, align=scalar.dtype.itemsize)
+    return builder.store(value, pointer, align=scalar.dtype.alignment)
 
 
 def _result_dtype(primitive: str, operands: tuple[Any, ...], dtype: np.dtype[Any] | None) -> np.dtype[Any]:

@@ -25,6 +25,7 @@ from tracejit.trace.record import (
     dtype_of,
     elementwise,
     operand,
+    operand_node,
     reduce,
     where,
 )
@@ -105,7 +106,7 @@ def write_out(out: Any, result: Any) -> Any:
                 f"non-broadcastable output operand with shape {_shown(tracer)} doesn't match the broadcast shape "
                 f"{tuple(trace.value(d) for d in shape)}"
             )
-        tracer.write(broadcast(trace, trace.builder.cast(value.node, tracer.dtype), shape))
+        tracer.write(broadcast(trace, operand_node(trace, value, tracer.dtype), shape))
     return out[0] if isinstance(out, tuple) and len(out) == 1 else out
 
 
@@ -138,18 +139,19 @@ def _numpy_ufunc(ufunc: np.ufunc, inputs: tuple[Any, ...], options: dict[str, An
     trace = current()
     if options or ufunc.nout != 1 or ufunc.signature is not None:
         return interrupt_call(ufunc, inputs, options)
-    items = [
-        value if isinstance(value, (Tracer, HostNumber, int, float, complex)) else as_tracer_any(value)
-        for value in inputs
-    ]
+    items = [as_item(value) for value in inputs]
     loop = ufunc.resolve_dtypes((*(dtype_of(item) for item in items), None))
     shape = broadcast_shapes(trace, *(item.symbolic_shape if isinstance(item, Tracer) else () for item in items))
     return call_node(ufunc, items, {}, shape, loop[-1], scalar=all_scalars(items))
 
 
-def as_tracer_any(value: Any) -> Tracer:
-    """An operand of any dtype, as a tracer."""
+def as_item(value: Any) -> Any:
+    """An operand of any dtype: a Python number as it is, all else as a tracer."""
     trace = current()
+    if isinstance(value, (Tracer, HostNumber)) or type(value) in (int, float, complex, bool):
+        return value
+    if isinstance(value, np.generic) and value.dtype.kind in "biufc":
+        return operand(trace, value)
     array = np.asarray(value)
     node = trace.inputs[trace.capture(array)]
     return Tracer(trace.storage(node), (), node.shape, node.dtype)
@@ -256,7 +258,13 @@ def _astype(
     try:
         return cast(tracer, dtype)
     except NoKernel:
-        return call_node(_numpy_astype, (tracer, np.dtype(dtype)), {}, tracer.symbolic_shape, dtype)
+        return _converted(tracer, dtype)
+
+
+def _converted(item: Tracer | HostNumber, dtype: Any) -> Tracer:
+    """Converted to or from a dtype without kernels."""
+    shape = item.symbolic_shape if isinstance(item, Tracer) else ()
+    return call_node(_numpy_astype, (item, np.dtype(dtype)), {}, shape, dtype)
 
 
 def _numpy_astype(array: Any, dtype: Any) -> Any:
@@ -311,3 +319,4 @@ HANDLERS["ufunc"] = dispatch_ufunc
 HANDLERS["function"] = dispatch_function
 HANDLERS["method"] = method
 HANDLERS["attribute"] = attribute
+HANDLERS["converted"] = _converted

@@ -18,7 +18,6 @@ from tracejit.trace.opaque import call_node, interrupt_call
 from tracejit.trace.protocol import HANDLERS
 from tracejit.trace.record import (
     KERNEL_DTYPES,
-    NoKernel,
     apply,
     as_tracer,
     broadcast,
@@ -27,7 +26,7 @@ from tracejit.trace.record import (
     operand,
     operand_node,
 )
-from tracejit.trace.state import Trace, current, user_line
+from tracejit.trace.state import Trace, Untraceable, current, user_line
 from tracejit.trace.tracer import Tracer, ViewStep, fresh
 
 
@@ -217,8 +216,8 @@ def setitem(tracer: Tracer, key: Any, value: Any) -> None:
     """tracer[key] = value, seen by every view of the same memory."""
     trace = current()
     items = normalize_key(tracer, key)
-    if tracer.dtype not in KERNEL_DTYPES:
-        raise NoKernel(f"assignment to {tracer.dtype}")
+    if tracer.dtype not in KERNEL_DTYPES and tracer.dtype.kind != "c":
+        raise Untraceable(f"assignment to an array of {tracer.dtype}")
     if any(is_advanced(item) for item in items):
         _advanced_set(trace, tracer, key, items, value)
         return

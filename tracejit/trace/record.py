@@ -73,8 +73,7 @@ def as_tracer(trace: Trace, value: Any) -> Tracer:
     if isinstance(item, Tracer):
         return item
     if isinstance(item, HostNumber):
-        node = number_node(trace, item)
-        return fresh(trace, trace.builder.cast(node, node.dtype))
+        return fresh(trace, operand_node(trace, item, np.asarray(item.value).dtype))
     return fresh(trace, trace.builder.constant(np.asarray(item)))
 
 
@@ -132,10 +131,15 @@ def broadcast_places(trace: Trace, shape: Shape, target: Shape) -> tuple[Index, 
 
 
 def operand_node(trace: Trace, item: Any, dtype: np.dtype[Any]) -> Node:
-    """An operand converted to the loop dtype, not yet broadcast."""
+    """An operand converted to the loop dtype, not yet broadcast; NumPy converts to and from complex."""
     if isinstance(item, Tracer):
+        if item.dtype != dtype and "c" in (item.dtype.kind, dtype.kind):
+            item = HANDLERS["converted"](item, dtype)
         return trace.builder.cast(item.node, dtype)
     if isinstance(item, HostNumber):
+        if dtype.kind == "c" or isinstance(item.value, complex):
+            node: Node = HANDLERS["converted"](item, dtype).node
+            return node
         _check_range(trace, item, dtype)
         return trace.builder.cast(number_node(trace, item), dtype)
     return trace.builder.constant(np.asarray(item, dtype=dtype))
@@ -195,7 +199,7 @@ def where(condition: Any, x: Any, y: Any) -> Tracer:
     trace = current()
     items = [operand(trace, value) for value in (condition, x, y)]
     common = np.result_type(*(_promotable(item) for item in items[1:]))
-    if common not in KERNEL_DTYPES:
+    if common not in KERNEL_DTYPES and common.kind != "c":
         raise NoKernel(f"where of {common}")
     test = truth(trace, as_tracer(trace, items[0]).node)
     branches = [operand_node(trace, item, common) for item in items[1:]]
