@@ -18,7 +18,7 @@ from tracejit.lower.python_source import python_source
 from tracejit.runtime.disk_cache import DiskCache
 from tracejit.runtime.kernel_cache import KernelCache
 from tracejit.runtime.machine_code import MachineCode, native_entry, portable_entry
-from tracejit.runtime.threads import start_pool
+from tracejit.runtime.thread_pool import start_pool
 from tracejit.schedule.kernel import (
     CHUNK,
     TILE,

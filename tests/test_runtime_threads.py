@@ -20,7 +20,8 @@ from tracejit.runtime.disk_cache import DiskCache
 from tracejit.runtime.kernel_cache import KernelCache
 from tracejit.runtime.machine import available_cpus
 from tracejit.runtime.machine_code import portable_entry
-from tracejit.runtime.threads import get_num_threads, set_num_threads, start_pool
+from tracejit.runtime.thread_pool import start_pool
+from tracejit.runtime.threads import get_num_threads, set_num_threads
 from tracejit.schedule.kernel import CHUNK
 
 pytestmark = pytest.mark.skipif(not start_pool(), reason="needs POSIX threads")

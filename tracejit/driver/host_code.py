@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,8 +13,10 @@ import numpy as np
 from tracejit.ir.node import Indices, Shape
 from tracejit.ir.size import Dimension
 from tracejit.lower.abi import panel_axes, panel_units
+from tracejit.lower.launch_cost import WORTH_ASKING, Term, launch_cost
 from tracejit.runtime.buffers import SMALL, empty
-from tracejit.runtime.threads import PARALLEL_THRESHOLD, threads_for_work
+from tracejit.runtime.machine import machine
+from tracejit.runtime.threads import threads_for
 from tracejit.schedule.kernel import CHUNK, TILE
 from tracejit.schedule.steps import Allocate, Buffer, CallInPlace, CallNumpy, Copy, Launch, Multiply, Place, Step, View
 from tracejit.trace.opaque import Call, Expression, Slot
@@ -197,7 +199,10 @@ def _write_launch(code: Code, step: Launch, entry: Any, raise_index: Any) -> Non
     """The kernel on one thread, or shared out where it is long enough."""
     kernel = step.kernel
     name = code.constant(entry)
-    units = _units_text(step)
+    units = _units_text(code, step)
+    if kernel.form == "reduce_all":
+        code.lines.append(f"units = {units}")
+        units = "units"
     arguments: list[str] = []
     for buffer in step.buffers:
         if buffer.kind == "partial":
@@ -206,13 +211,10 @@ def _write_launch(code: Code, step: Launch, entry: Any, raise_index: Any) -> Non
         else:
             arguments.append(operand(code, buffer))
     arguments += [str(e) for e in step.extents] + [str(i) for i in step.integers] + list(step.scalars)
-    if kernel.form == "reduce_all":
-        code.lines.append(f"units = {units}")
-        units = "units"
-        arguments = [a.replace(_units_text(step), "units") if a.startswith("np_empty((") else a for a in arguments]
-    limit = max(1, int(PARALLEL_THRESHOLD / step.nanoseconds))
-    code.namespace["threads_for_work"] = threads_for_work
-    threads = f"1 if {_work_text(code, step)} <= {limit} else threads_for_work()"
+    code.namespace["threads_for"] = threads_for
+    cost = launch_cost(kernel, machine().vector)
+    work, traffic = (_sum_text(terms, step.extents) for terms in cost)
+    threads = f"1 if (work := {work}) <= {WORTH_ASKING} else threads_for(work, {traffic})"
     code.lines.append(f"error = {name}({', '.join(arguments)}, {units}, {threads})")
     code.namespace["raise_kernel_error"] = raise_index
     code.lines.append(f"if error is not None: raise_kernel_error(error, {code.constant(step)})")
@@ -223,15 +225,13 @@ def _panel_extents(step: Launch) -> list[str]:
     return [product_text(tuple(step.extents[axis] for axis in axes)) for axes in panel_axes(step.kernel)]
 
 
-def _work_text(code: Code, step: Launch) -> str:
-    """How many times the innermost line of a kernel runs, about."""
-    if step.kernel.product is None:
-        return product_text(step.extents)
-    code.namespace["panel_units"] = panel_units
-    return " * ".join([*_panel_extents(step), f"({step.extents[step.kernel.product.rows]})"])
+def _sum_text(terms: Sequence[Term], extents: tuple[Dimension, ...]) -> str:
+    """A sum over products of extents."""
+    products = [(amount, product_text(tuple(extents[axis] for axis in axes))) for axes, amount in terms]
+    return " + ".join(f"{amount} * {product}" for amount, product in products) or "0.0"
 
 
-def _units_text(step: Launch) -> str:
+def _units_text(code: Code, step: Launch) -> str:
     """How many units of work there are (see lower.abi.units)."""
     kernel, extents = step.kernel, step.extents
     if kernel.form == "reduce_all":
@@ -241,6 +241,7 @@ def _units_text(step: Launch) -> str:
         inner = product_text(tuple(extents[axis] for axis in axes[1:]))
         return f"-(-({extents[axes[0]]}) // max(1, {CHUNK} // max(1, {inner})))"
     if kernel.form == "panels":
+        code.namespace["panel_units"] = panel_units
         return f"panel_units({', '.join(_panel_extents(step))})"
     if kernel.form == "reduce_columns" and len(kernel.outer) == 1:
         return f"-(-({extents[kernel.outer[0]]}) // {TILE})"

@@ -25,9 +25,11 @@ from tracejit.lower.call_plan import (
     Packed,
     Result,
 )
-from tracejit.lower.entry_point import UNLOCK_ITERATIONS
+from tracejit.lower.entry_point import UNLOCK_ITERATIONS, emit_launch, pool_words
 from tracejit.lower.host_expression import NotNative
+from tracejit.lower.launch_cost import WORTH_ASKING
 from tracejit.lower.llvm_types import DOUBLE, I1, I32, I64, POINTER, word
+from tracejit.lower.thread_pool import MAIN
 from tracejit.schedule.kernel import CHUNK, TILE
 
 NAME = "tj_call"
@@ -70,18 +72,20 @@ class _Launch:
         expressions = checks.expressions
         self.extents = [expressions.integer(text) for text in step.extents]
         self.iterations = expressions.product(self.extents)
+        self.work = self._work()
         self._put_all(step.layout.extents, self.extents)
         self._put_all(step.layout.integers, [expressions.integer(text) for text in step.integers])
         self._put_all(step.layout.scalars, [self._scalar(text, kind) for text, kind in step.scalars])
 
     def is_small(self) -> Iterator[Any]:
-        """Longer work is shared out among threads, or lets go of arrays that nobody holds."""
-        builder, limit = self.builder, self.step.limit
+        """Longer work wants a pool that there is not, or lets go of arrays that nobody holds."""
+        builder = self.builder
         if not self.checks.plan.held:
             if self.step.endless:
                 raise NotNative("a loop that may go on for ever, on arrays that nobody holds")
-            limit = min(limit, UNLOCK_ITERATIONS - 1)
-        yield builder.icmp_unsigned("<=", self.iterations, word(limit))
+            yield builder.icmp_unsigned("<", self.iterations, word(UNLOCK_ITERATIONS))
+        if not self.step.wake:
+            yield builder.fcmp_ordered("<=", self.work, DOUBLE(WORTH_ASKING))
         if self.step.sharing == "chunk":
             reduced = self.checks.expressions.product([self.extents[axis] for axis in self.step.reduced])
             yield builder.icmp_unsigned("<=", reduced, word(CHUNK))
@@ -129,12 +133,31 @@ class _Launch:
 
     def _native(self) -> Any:
         builder, step = self.builder, self.step
-        main = ir.FunctionType(I64, [POINTER, I64, I64]).as_pointer()
-        code = builder.call(self.checks.slot(step.main, main), [self.room.words, word(0), self._units()])
+        main = self.checks.slot(step.main, MAIN.as_pointer())
+        if step.wake:
+            code = emit_launch(builder, main, self.room.words, self._units(), self._threads())
+        else:
+            code = builder.call(main, [self.room.words, word(0), self._units()])
         if step.final is not None:
             final = ir.FunctionType(I64, [POINTER]).as_pointer()
             code = builder.or_(code, builder.call(self.checks.slot(step.final, final), [self.room.words]))
         return code
+
+    def _work(self) -> Any:
+        """The nanoseconds that it takes, as a double."""
+        builder, total = self.builder, DOUBLE(0.0)
+        for axes, amount in self.step.work:
+            times = self.checks.expressions.product([self.extents[axis] for axis in axes])
+            total = builder.fadd(total, builder.fmul(builder.sitofp(times, DOUBLE), DOUBLE(amount)))
+        return total
+
+    def _threads(self) -> Any:
+        """As many as `threads.threads_for` says of work whose data are in cache."""
+        builder = self.builder
+        most = py.field(builder, pool_words(builder), 8, I64)
+        bounded = builder.fdiv(self.work, DOUBLE(self.step.wake))
+        fewer = builder.fcmp_ordered("<", bounded, builder.sitofp(most, DOUBLE))
+        return builder.select(fewer, builder.fptosi(bounded, I64), most)
 
     def _units(self) -> Any:
         """`abi.units` of work that is not large."""

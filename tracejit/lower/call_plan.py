@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import NamedTuple, TypeAlias
 
 from tracejit.lower.abi import Layout
+from tracejit.lower.launch_cost import Term
 
 
 class ArrayLeaf(NamedTuple):
@@ -93,11 +94,13 @@ class Allocation(NamedTuple):
 
 
 class KernelCall(NamedTuple):
-    """A kernel on one thread.
+    """A kernel.
 
     main, final: slots of the addresses of its functions.  buffers: name of each operand that is passed, "" for one that
     holds partial results.  ranks: how many strides of each are passed.  scalars: expression and kind of dtype.
-    limit: more iterations than these are for other threads too.  endless: nobody knows how long it takes.
+    work: nanoseconds it takes, by axes (see `launch_cost`).  wake: nanoseconds of work that are worth one more thread;
+        0.0: there is no pool yet, and work that may be worth several threads is not for this plan.
+    endless: nobody knows how long it takes.
     sharing: what a unit of work is (see `abi.units`): "each" value of the axis `first`, "tiles" of it, or a "chunk" of
         the `reduced` axes, of which a native call does one; `first` None: one unit.
     """
@@ -110,7 +113,8 @@ class KernelCall(NamedTuple):
     extents: tuple[str, ...]
     integers: tuple[str, ...]
     scalars: tuple[tuple[str, str], ...]
-    limit: int
+    work: tuple[Term, ...]
+    wake: float
     endless: bool
     sharing: str
     first: int | None

@@ -15,7 +15,7 @@ from llvmlite import ir
 
 from tracejit.lower.abi import layout
 from tracejit.lower.interpreter import DATA, DIMENSIONS, STRIDES, call, field, known
-from tracejit.lower.llvm_types import I1, I64, POINTER, word
+from tracejit.lower.llvm_types import I1, I8, I64, POINTER, word
 from tracejit.lower.thread_pool import LAUNCH_AT
 from tracejit.schedule.kernel import Kernel, Loop
 
@@ -110,10 +110,8 @@ def emit_launch(builder: Any, main: Any, words: Any, units: Any, threads: Any) -
     """All units of a kernel, on the calling thread or through the pool; the code."""
     with builder.if_else(builder.icmp_signed(">", threads, word(1)), likely=False) as (several, one):
         with several:
-            module = builder.function.module
-            at = module.globals.get(LAUNCH_AT) or ir.GlobalVariable(module, POINTER, LAUNCH_AT)
             launch_type = ir.FunctionType(I64, [POINTER, POINTER, I64, I64]).as_pointer()
-            launch = builder.load(at, typ=launch_type)
+            launch = field(builder, pool_words(builder), 0, launch_type)
             shared = builder.call(launch, [main, words, units, threads])
             several_block = builder.block
         with one:
@@ -123,6 +121,12 @@ def emit_launch(builder: Any, main: Any, words: Any, units: Any, threads: Any) -
     code.add_incoming(shared, several_block)
     code.add_incoming(alone, one_block)
     return code
+
+
+def pool_words(builder: Any) -> Any:
+    """Where the loader keeps the address of the pool's function, and after it the number of threads."""
+    module = builder.function.module
+    return module.globals.get(LAUNCH_AT) or ir.GlobalVariable(module, I8, LAUNCH_AT)
 
 
 def emit_entry(kernel: Kernel, function: Any, main: Any, final: Any) -> None:

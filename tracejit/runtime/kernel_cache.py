@@ -1,7 +1,7 @@
 """Kernels by structure: in memory, on disk, or else compiled - all that are missing as one module.
 
 The memory cache belongs to the process.  What is not there is looked for on disk under a key that covers everything
-that decides the machine code (see `_environment`), and only then compiled.
+that decides the machine code (see `environment`), and only then compiled.
 """
 
 from __future__ import annotations
@@ -146,11 +146,11 @@ def _is_foreign(name: str) -> bool:
 
 
 def _key(kernel: Kernel) -> str:
-    return hashlib.sha256(f"{_environment()}|{kernel!r}".encode()).hexdigest()[:40]
+    return hashlib.sha256(f"{environment()}|{kernel!r}".encode()).hexdigest()[:40]
 
 
 @lru_cache(maxsize=1)
-def _environment() -> str:
+def environment() -> str:
     """All but the kernel that decides the machine code: the CPU, the compilers, and our emitters' own sources."""
     parts = [
         llvm.get_process_triple(),

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import llvmlite.binding as llvm
+
 DEFAULT_CACHES = {1: 32 << 10, 2: 512 << 10, 3: 8 << 20}
 """Bytes of the caches of a level, where the system does not say."""
 
@@ -27,12 +29,19 @@ class Machine:
 
     processor: its model.  cpus: those that this process may use.  affinity: their numbers, where they are known.
     caches: the bytes of the data cache of each level, the first level first, as one CPU sees them.
+    vector: bytes of a vector register.
     """
 
     processor: str
     cpus: int
     affinity: tuple[int, ...]
     caches: tuple[int, ...]
+    vector: int
+
+    @property
+    def own_cache(self) -> int:
+        """Bytes of the largest cache that is a core's own, as the second level is."""
+        return self.caches[min(1, len(self.caches) - 1)]
 
     @property
     def last_level_cache(self) -> int:
@@ -45,7 +54,7 @@ def machine() -> Machine:
     """This machine."""
     affinity = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
     caches = cache_sizes(Path(f"/sys/devices/system/cpu/cpu{affinity[0] if affinity else 0}/cache"))
-    return Machine(_processor(), available_cpus(), affinity, caches)
+    return Machine(_processor(), available_cpus(), affinity, caches, _vector_bytes())
 
 
 def available_cpus() -> int:
@@ -85,3 +94,9 @@ def _processor() -> str:
             if line.startswith(("model name", "CPU part")):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def _vector_bytes() -> int:
+    """Of the widest vector registers that code is compiled for."""
+    features = llvm.get_host_cpu_features()
+    return next((size for name, size in (("avx512f", 64), ("avx", 32)) if features.get(name)), 16)

@@ -27,9 +27,9 @@ Entry = Callable[..., "int | None"]
 
 _METH_FASTCALL = 0x0080
 
-LAUNCH_WORD = ctypes.c_uint64(0)
-"""The address of the function that shares a kernel out among threads; zero until `threads` loads it.  Entries are asked
-for more than one thread only from then on."""
+POOL_WORDS = (ctypes.c_int64 * 2)()
+"""What emitted code knows of threads (`lower.thread_pool.LAUNCH_AT`): the address of the function that shares a kernel
+out among them, zero until there is a pool; and how many there may be, zero until someone has asked."""
 
 
 @dataclass(frozen=True)
@@ -79,17 +79,22 @@ def _prepare_llvm() -> None:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     known = addresses() if native_entry_works() else {}
-    llvm.add_symbol(LAUNCH_AT, ctypes.addressof(LAUNCH_WORD))
+    llvm.add_symbol(LAUNCH_AT, ctypes.addressof(POOL_WORDS))
     for name in (*FUNCTIONS, *NUMPY_FUNCTIONS, *OBJECTS):
         llvm.add_symbol(name, known.get(name, 1))  # elsewhere the entries are linked but never called
 
 
-def compile_host_module(module: Any) -> MachineCode:
-    """Machine code of a module (llvmlite.ir) that has no loops to vectorize: LLVM's code generator alone will do."""
+def host_object(module: Any) -> bytes:
+    """Object code of a module (llvmlite.ir) that has no loops to vectorize: LLVM's code generator alone will do."""
     _prepare_llvm()
     parsed = llvm.parse_assembly(str(module))
     target = llvm.Target.from_triple(llvm.get_process_triple())
-    return MachineCode(target.create_target_machine(opt=0, jit=True).emit_object(parsed))
+    return bytes(target.create_target_machine(opt=0, jit=True).emit_object(parsed))
+
+
+def compile_host_module(module: Any) -> MachineCode:
+    """Such a module, loaded."""
+    return MachineCode(host_object(module))
 
 
 def make_entry(kernel: Kernel, code: MachineCode) -> Entry:
@@ -150,7 +155,7 @@ def portable_entry(kernel: Kernel, code: MachineCode) -> Entry:
         for slot, (kind, scalar) in enumerate(zip(kinds, scalars, strict=True)):
             words[plan.scalars + slot] = _word(kind, scalar)
         if threads > 1:
-            result = launch(LAUNCH_WORD.value)(at, words.ctypes.data, units, threads)
+            result = launch(POOL_WORDS[0])(at, words.ctypes.data, units, threads)
         else:
             result = run(words.ctypes.data, 0, units)
         if result == 0 and finish is not None:

@@ -1,23 +1,15 @@
-"""How many threads a launch gets, and the pool that they come from.
-
-The pool is emitted code (`lower.thread_pool`), loaded when the first launch wants it; kernels' entries call it.
-"""
+"""How many threads a launch gets."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
-import signal
-import threading
 from types import TracebackType
 
-from tracejit.lower.thread_pool import LAUNCH, RESET, SYSTEM, emit_pool
-from tracejit.runtime.machine import available_cpus
-from tracejit.runtime.machine_code import LAUNCH_WORD, compile_host_module
-
-PARALLEL_THRESHOLD = 30_000
-"""Estimated nanoseconds of work above which a parallel call pays."""
+from tracejit.runtime.machine import available_cpus, machine
+from tracejit.runtime.machine_code import POOL_WORDS
+from tracejit.runtime.machine_speeds import speeds
+from tracejit.runtime.thread_pool import start_pool
 
 
 def _default_threads() -> int:
@@ -28,15 +20,11 @@ def _default_threads() -> int:
     return available_cpus()
 
 
-class _Setting:
-    count: int | None = None
-
-
 def get_num_threads() -> int:
     """Threads that one call may use."""
-    if _Setting.count is None:
-        _Setting.count = _default_threads()
-    return _Setting.count
+    if not POOL_WORDS[1]:
+        POOL_WORDS[1] = _default_threads()
+    return POOL_WORDS[1]
 
 
 class set_num_threads:  # noqa: N801 - reads as a function, and works in a `with` statement too
@@ -46,7 +34,7 @@ class set_num_threads:  # noqa: N801 - reads as a function, and works in a `with
         if count < 1:
             raise ValueError(f"the number of threads must be at least 1, not {count}")
         self._before = get_num_threads()
-        _Setting.count = int(count)
+        POOL_WORDS[1] = int(count)
 
     def __enter__(self) -> None:
         return None
@@ -54,33 +42,23 @@ class set_num_threads:  # noqa: N801 - reads as a function, and works in a `with
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _Setting.count = self._before
+        POOL_WORDS[1] = self._before
 
 
-# ---- the pool
+def threads_for(nanoseconds: float, traffic: float) -> int:
+    """Threads for a launch of so much work (see `lower.launch_cost`): each has to be worth waking.
+
+    On n threads a launch takes work / n + wake; n is the largest number for which no thread has less to do than that.
+    """
+    most = get_num_threads()
+    if most == 1 or not start_pool():
+        return 1
+    known, work = speeds(), nanoseconds
+    if traffic > machine().own_cache:
+        work = max(work, known.memory_byte * traffic)
+    return max(1, min(most, int(work / known.wake)))
 
 
-def threads_for_work() -> int:
-    """Threads for a launch that is worth more than one; there is a pool from then on."""
-    return get_num_threads() if LAUNCH_WORD.value or start_pool() else 1
-
-
-_starting = threading.Lock()
-
-
-def start_pool() -> bool:
-    """Load the pool's code; False where the system has no POSIX threads."""
-    with _starting:
-        if not LAUNCH_WORD.value and os.name == "posix" and all(hasattr(ctypes.CDLL(None), name) for name in SYSTEM):
-            code = compile_host_module(emit_pool(int(signal.SIG_SETMASK)))
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(code))  # workers sleep in it until the process ends
-            reset = ctypes.CFUNCTYPE(None)(code.address(RESET))
-            reset()
-            os.register_at_fork(after_in_child=reset)
-            LAUNCH_WORD.value = code.address(LAUNCH)
-        return bool(LAUNCH_WORD.value)
-
-
-if hasattr(os, "register_at_fork"):
-    # no fork while the pool is half made
-    os.register_at_fork(before=_starting.acquire, after_in_parent=_starting.release, after_in_child=_starting.release)
+def wake_of_pool() -> float:
+    """Nanoseconds of work that are worth one more thread; 0.0 as long as no launch has wanted a second one."""
+    return speeds().wake if POOL_WORDS[0] else 0.0

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 from tracejit.ir.node import Index as IrIndex
 from tracejit.ir.node import Indices, Node, Shape, compose
-from tracejit.ops.table import OPS
 from tracejit.schedule import kernel as k
 from tracejit.schedule.grouping import Group, inlined_sources
 from tracejit.schedule.kernel_draft import BuiltKernel, KernelDraft, Memory
@@ -145,7 +144,6 @@ class ControlBuilder(KernelDraft):
             return self._scalar(node)
         if node.op == "iota":
             return self._iota(indices[node["axis"]])
-        self.cost += OPS[node.op].cost
         args = tuple(self._value_at(Place(scope, source, at)) for source, at in inlined_sources(node, indices))
         if node.kind == "gather":
             return self._gathered(scope, node, indices, args)

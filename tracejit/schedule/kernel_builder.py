@@ -171,7 +171,6 @@ class KernelBuilder(KernelDraft):
         if node.kind != "elementwise":
             raise AssertionError(f"{node!r} has no place inside a kernel")
         args = tuple(self._settled(source, indices) for source in node.inputs)
-        self.cost += OPS[node.op].cost
         return self._emit(k.Apply(node.op, args, node.params), dtype)
 
     def _gather(self, node: Node, indices: Indices) -> int:
@@ -181,7 +180,6 @@ class KernelBuilder(KernelDraft):
         found: list[int | k.Index] = [
             next(places) if axis in axes else self._index(next(rest)) for axis in range(len(node.inputs[0].shape))
         ]
-        self.cost += OPS["gather"].cost
         return self._emit(k.Gather(self._operand(node.inputs[0], "in"), tuple(found)), node.dtype.name)
 
     # Memory

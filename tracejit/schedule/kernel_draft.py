@@ -32,7 +32,6 @@ class BuiltKernel:
     extents: tuple[Dimension, ...]
     integers: tuple[Dimension, ...]
     scalars: tuple[str, ...]
-    cost: int
     contiguous: tuple[bool, ...]
     scratch: frozenset[int]
 
@@ -50,7 +49,6 @@ class KernelDraft:
         self.scalars: dict[str, tuple[int, str]] = {}
         self.lines: list[k.Instruction] = []
         self.number = 0
-        self.cost = 1
 
     def _emit(self, body: k.Body, dtype: str = "") -> int:
         self.lines.append(k.Instruction(self.number, body, dtype))
@@ -76,7 +74,6 @@ class KernelDraft:
             tuple(self.extents),
             tuple(self.integers),
             tuple(self.scalars),
-            self.cost,
             tuple(self.memory.layout(buffer) == "C" for buffer in self.buffers),
             scratch,
         )

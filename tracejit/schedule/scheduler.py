@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from tracejit.ir.graph import Graph, literal
 from tracejit.ir.node import ArrayType, Node, Shape
@@ -33,12 +33,6 @@ from tracejit.schedule.steps import (
     Step,
     View,
 )
-
-PRODUCT_NANOSECONDS = 0.03
-"""Time that one product of two numbers takes in a matrix product."""
-
-NANOSECONDS = 0.12
-"""Time that one scalar instruction of a vectorized kernel takes, roughly; decides serial or parallel."""
 
 
 def schedule(
@@ -291,7 +285,7 @@ class _Scheduler:
                 self.steps.append(Allocate(apart))
         held = Memory(self.buffers, self.layouts)
         built = PanelBuilder(target, product, held, stored, self.fastmath).build()
-        self.steps.append(replace(self._launch_step(built, target), nanoseconds=PRODUCT_NANOSECONDS))
+        self.steps.append(self._launch_step(built, target))
         if id(product.node) in stored and product.shape != product.node.shape:
             whole = self.buffers[id(product.node)]
             self.steps.append(View(whole, self._new(product.node, "view"), None))
@@ -318,7 +312,6 @@ class _Scheduler:
             built.extents,
             built.integers,
             built.scalars,
-            NANOSECONDS * (built.cost + 4 * len(built.buffers)),
             tuple(target.roots),
         )
 

@@ -53,7 +53,6 @@ class Launch:
     extents: tuple[Dimension, ...]
     integers: tuple[Dimension, ...]
     scalars: tuple[str, ...]
-    nanoseconds: float
     roots: tuple[Node, ...] = ()
 
 

@@ -1,0 +1,87 @@
+"""How fast this machine is, where a decision depends on it: measured once, kept on disk.
+
+Measured when a launch first might be worth several threads, in a few milliseconds; a process that computes small
+arrays only never does.  No result depends on it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from tracejit.lower.probe import BLOCK, COPY, SPIN, emit_probe
+from tracejit.runtime.kernel_cache import KERNELS
+from tracejit.runtime.machine import Machine, machine
+from tracejit.runtime.machine_code import POOL_WORDS, compile_host_module
+from tracejit.runtime.thread_pool import start_pool
+
+_VERSION = 2
+"""Changes with what is measured."""
+
+_STEPS, _ROUNDS = 40_000, 20
+"""Steps of arithmetic in a probe (some 100 microseconds), and how often it is timed."""
+
+_WAKE, _MEMORY_BYTE = (3_000.0, 15_000.0), (0.005, 0.2)
+"""What is believed: a value beyond these comes from a machine that was busy with something else."""
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """wake: nanoseconds that a launch on all CPUs takes besides its share of the work.
+
+    memory_byte: nanoseconds that one thread takes for a byte, read or written, that is not in its own caches.
+    """
+
+    wake: float
+    memory_byte: float
+
+
+@lru_cache(maxsize=1)
+def speeds() -> Speeds:
+    """Those of this machine, from the disk if it has been measured before.  There has to be a pool."""
+    here = machine()
+    key = hashlib.sha256(f"speeds {_VERSION} {here!r}".encode()).hexdigest()[:40]
+    name = KERNELS.disk.object_name(key)
+    data = None if name is None else KERNELS.disk.read_object(name)
+    if data is not None:
+        return Speeds(**json.loads(data))
+    found = measure(here)
+    KERNELS.disk.write([key], json.dumps(asdict(found)).encode())
+    return found
+
+
+def measure(here: Machine) -> Speeds:
+    """Measure: a few milliseconds.  Between two launches workers sleep for as long as one thread takes for a probe."""
+    start_pool()
+    code = compile_host_module(emit_probe())
+    kind = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 2)
+    launch = kind(POOL_WORDS[0])
+    spin, copy = code.address(SPIN), code.address(COPY)
+    alone, together = _times(lambda: launch(spin, None, _STEPS, 1), lambda: launch(spin, None, _STEPS, here.cpus))
+    size = 2 * here.own_cache // BLOCK * BLOCK
+    source, target = np.ones(size, np.uint8), np.ones(size, np.uint8)
+    words = np.array([target.ctypes.data, source.ctypes.data])
+    (copied,) = _times(lambda: launch(copy, words.ctypes.data, size // BLOCK, 1))
+    return Speeds(_believed(together - alone / here.cpus, _WAKE), _believed(copied / (2 * size), _MEMORY_BYTE))
+
+
+def _times(*calls: Callable[[], int]) -> tuple[float, ...]:
+    """Nanoseconds of calls that take turns: the least of each, as others may be busy too."""
+    samples: list[list[int]] = [[] for _ in calls]
+    for _ in range(_ROUNDS):
+        for call, times in zip(calls, samples, strict=True):
+            start = time.perf_counter_ns()
+            call()
+            times.append(time.perf_counter_ns() - start)
+    return tuple(min(times) for times in samples)
+
+
+def _believed(value: float, bounds: tuple[float, float]) -> float:
+    return round(min(max(value, bounds[0]), bounds[1]), 4)

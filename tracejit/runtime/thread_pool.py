@@ -1,0 +1,45 @@
+"""The pool of threads in this process: its code loaded when the first launch wants it."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import signal
+import threading
+
+from tracejit.lower.thread_pool import LAUNCH, RESET, SYSTEM, emit_pool
+from tracejit.runtime.kernel_cache import KERNELS, environment
+from tracejit.runtime.machine_code import POOL_WORDS, MachineCode, host_object
+
+_starting = threading.Lock()
+
+
+def start_pool() -> bool:
+    """Make sure of the pool; False where the system has no POSIX threads."""
+    if not POOL_WORDS[0]:
+        with _starting:
+            if not POOL_WORDS[0] and os.name == "posix" and all(hasattr(ctypes.CDLL(None), name) for name in SYSTEM):
+                code = MachineCode(_object_code())
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(code))  # workers sleep in it until the process ends
+                reset = ctypes.CFUNCTYPE(None)(code.address(RESET))
+                reset()
+                os.register_at_fork(after_in_child=reset)
+                POOL_WORDS[0] = code.address(LAUNCH)
+    return bool(POOL_WORDS[0])
+
+
+if hasattr(os, "register_at_fork"):
+    # no fork while the pool is half made
+    os.register_at_fork(before=_starting.acquire, after_in_parent=_starting.release, after_in_child=_starting.release)
+
+
+def _object_code() -> bytes:
+    """From the disk, or compiled."""
+    key = hashlib.sha256(f"pool|{environment()}".encode()).hexdigest()[:40]
+    name = KERNELS.disk.object_name(key)
+    found = None if name is None else KERNELS.disk.read_object(name)
+    if found is None:
+        found = host_object(emit_pool(int(signal.SIG_SETMASK)))
+        KERNELS.disk.write([key], found)
+    return found
