@@ -2,27 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
+from llvmlite import ir
 
+from tracejit.lower.abi import layout
+from tracejit.lower.columns import (
+    ColumnNest,
+    TileNest,
+    emit_columns,
+    emit_short_rows,
+    may_have_short_rows,
+    rows_are_short,
+    smaller,
+)
 from tracejit.lower.instructions import Emitter
-from tracejit.lower.llvm_types import word
+from tracejit.lower.llvm_types import I64, word
 from tracejit.lower.loop_nest import LoopNest
+from tracejit.lower.packing import packed
 from tracejit.lower.panel_product import PanelNest, emit_panels
 from tracejit.lower.placement import Placement, placements
-from tracejit.lower.reduction import BLOCK, Accumulator, ColumnAccumulators
+from tracejit.lower.reduction import BLOCK, Accumulator
 from tracejit.lower.tiled_loop import emit_tiles, tiled_loop
-from tracejit.schedule.kernel import CHUNK, TILE, Kernel, Reduce, Stage
+from tracejit.schedule.kernel import CHUNK, Kernel, Reduce, Stage
+
+_Form: TypeAlias = Callable[[Emitter, Any, Any], None]
 
 
 def emit_main(kernel: Kernel, function: Any) -> None:
     """The body of `i64 kernel(p, begin, end)`."""
-    emitter = Emitter(kernel, function, PanelNest if kernel.form == "panels" else LoopNest)
-    forms = {"map": _map, "panels": emit_panels, "reduce_all": _chunks, "reduce_columns": _columns}
-    forms[kernel.form](emitter, *function.args[1:])
+    if may_have_short_rows(kernel):
+        _long_or_short_rows(kernel, function)
+        return
+    forms: dict[str, tuple[_Form, type[LoopNest]]] = {
+        "map": (_map, LoopNest),
+        "panels": (emit_panels, PanelNest),
+        "reduce_all": (_chunks, LoopNest),
+        "reduce_columns": (emit_columns, ColumnNest),
+    }
+    _emit(*forms[kernel.form], kernel, function)
+
+
+def _emit(form: _Form, nest: type[LoopNest], kernel: Kernel, function: Any) -> None:
+    emitter = Emitter(kernel, function, nest)
+    form(emitter, *function.args[1:])
     emitter.nest.finish()
+
+
+def _long_or_short_rows(kernel: Kernel, function: Any) -> None:
+    """Two functions, of which a call takes one by the length of its rows."""
+    long, short = (ir.Function(function.module, function.ftype, function.name + end) for end in ("_long", "_short"))
+    for variant in (long, short):
+        variant.linkage = "internal"
+        for attribute in set(function.attributes):
+            set.add(variant.attributes, attribute)
+    _emit(_map, LoopNest, kernel, long)
+    with_copies = packed(kernel)
+    _emit(partial(emit_short_rows, copies=with_copies.copies), TileNest, with_copies.kernel, short)
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    first = layout(kernel).extents
+    words = [builder.gep(function.args[0], [word(first + k)], source_etype=I64) for k in range(kernel.axes)]
+    extents = [builder.load(pointer, typ=I64) for pointer in words]
+    with builder.if_then(rows_are_short(with_copies.kernel, builder, extents)):
+        builder.ret(builder.call(short, function.args))
+    builder.ret(builder.call(long, function.args))
 
 
 def emit_final(kernel: Kernel, function: Any) -> None:
@@ -102,7 +149,7 @@ def _stage_loops(
             begin, end = bounds if number == 0 else (word(0), nest.extent(axis))
             if number == len(stage.axes) - 1 and in_blocks:
                 begin = loops.enter_context(nest.loop(begin, end, step=BLOCK, parallel=False))
-                end = _smaller(emitter, nest.builder.add(begin, word(BLOCK), flags=("nsw",)), end)
+                end = smaller(emitter, nest.builder.add(begin, word(BLOCK), flags=("nsw",)), end)
                 loops.callback(_end_blocks, accumulators)
                 for accumulator in accumulators:
                     accumulator.start_block()
@@ -119,10 +166,6 @@ def _stage_loops(
 def _end_blocks(accumulators: list[Accumulator]) -> None:
     for accumulator in accumulators:
         accumulator.end_block()
-
-
-def _smaller(emitter: Emitter, a: Any, b: Any) -> Any:
-    return emitter.builder.select(emitter.builder.icmp_signed("<", a, b), a, b)
 
 
 # ---- reduce_all
@@ -169,69 +212,8 @@ def _chunks(emitter: Emitter, begin: Any, end: Any) -> None:
         if stage.axes:
             start = builder.mul(chunk, _steps(emitter), flags=("nsw",))
             stop = builder.add(start, _steps(emitter), flags=("nsw",))
-            bounds = (start, _smaller(emitter, stop, nest.extent(stage.axes[0])))
+            bounds = (start, smaller(emitter, stop, nest.extent(stage.axes[0])))
         _stage_loops(emitter, stage, placement, accumulators, bounds)
         for accumulator, operand in zip(accumulators, _partials(kernel), strict=True):
             pointer = nest.step_bytes(nest.base(operand), chunk, operand, 0)
             emitter.store_at(pointer, np.dtype(kernel.operands[operand].dtype), accumulator.total())
-
-
-# ---- reduce_columns
-
-
-def _columns(emitter: Emitter, begin: Any, end: Any) -> None:
-    """Tiles of the last outer axis; inside a tile each stage runs its rows, and for each row the tile's columns."""
-    kernel, nest, builder = emitter.kernel, emitter.nest, emitter.builder
-    prefix, last = kernel.outer[:-1], kernel.outer[-1]
-    by_column = []
-    for stage in kernel.stages:
-        order = prefix + stage.axes + (last,)
-        by_column.append(Placement(kernel, order, len(order)))
-    with ExitStack() as loops:
-        for depth, axis in enumerate(prefix):
-            _place_all(emitter, by_column, depth)
-            bounds = (begin, end) if depth == 0 else (word(0), nest.extent(axis))
-            loops.enter_context(nest.loop(*bounds, axis=axis))
-        _place_all(emitter, by_column, len(prefix))
-        if prefix:
-            begin, end = word(0), builder.sdiv(builder.add(nest.extent(last), word(TILE - 1)), word(TILE))
-        tile = loops.enter_context(nest.loop(begin, end, parallel=False))
-        first = builder.mul(tile, word(TILE), flags=("nsw",))
-        stop = _smaller(emitter, builder.add(first, word(TILE), flags=("nsw",)), nest.extent(last))
-        finished: dict[int, ColumnAccumulators] = {}
-        for stage, placement in zip(kernel.stages, by_column, strict=True):
-            finished |= _column_stage(emitter, stage, placement, (first, stop), finished)
-
-
-def _column_stage(
-    emitter: Emitter,
-    stage: Stage,
-    placement: Placement,
-    tile: tuple[Any, Any],
-    finished: dict[int, ColumnAccumulators],
-) -> dict[int, ColumnAccumulators]:
-    """One stage over one tile; `finished` holds what earlier stages reduced.  Returns what this one does."""
-    kernel, nest, builder = emitter.kernel, emitter.nest, emitter.builder
-    depth, last, first = len(kernel.outer) - 1, kernel.outer[-1], tile[0]
-    dtypes = {i.number: i.dtype for i in kernel.instructions}
-    accumulators = {
-        i.number: ColumnAccumulators(emitter, i, dtypes[i.body.value], TILE)
-        for i in stage.instructions
-        if isinstance(i.body, Reduce)
-    }
-    if accumulators:
-        with nest.loop(*tile) as i:
-            for accumulator in accumulators.values():
-                accumulator.start(builder.sub(i, first, flags=("nsw",)))
-    with ExitStack() as loops:
-        for number, axis in enumerate(stage.axes):
-            loops.enter_context(nest.loop(word(0), nest.extent(axis), axis=axis, parallel=False))
-            emitter.place(stage, placement, depth + number + 1)
-        i = loops.enter_context(nest.loop(*tile, axis=last))
-        column = builder.sub(i, first, flags=("nsw",))
-        for number, earlier in finished.items():
-            emitter.define(number, earlier.result(column))
-        emitter.place(stage, placement, depth + len(stage.axes) + 1)
-        for accumulator in accumulators.values():
-            accumulator.step(column, emitter.value(accumulator.body.value))
-    return accumulators

@@ -82,7 +82,7 @@ class LoopNest:
         self,
         begin: Any,
         end: Any,
-        step: int = 1,
+        step: Any = 1,
         axis: int | None = None,
         parallel: bool = True,
         flat: bool = False,
@@ -109,7 +109,7 @@ class LoopNest:
         if axis is not None:
             del self.axis_values[axis], self.axis_level[axis]
         self.levels.pop()
-        following = builder.add(i, word(step), flags=("nsw",))
+        following = builder.add(i, word(step) if isinstance(step, int) else step, flags=("nsw",))
         i.add_incoming(following, builder.block)
         latch = builder.cbranch(builder.icmp_signed("<", following, end), preamble, exit_block)
         if parallel:
@@ -166,13 +166,32 @@ class LoopNest:
         """A byte stride; a constant where the kernel knows it."""
         declared = self.kernel.operands[operand]
         itemsize = np.dtype(declared.dtype).itemsize
-        if declared.unit[dimension]:
+        if self.is_unit(operand, dimension):
             return word(itemsize)
         slot = self.layout.data[operand]
         if slot is not None:
-            return self.parameter(slot + 1 + dimension)
+            return self._given_stride(slot + 1 + dimension, itemsize)
 
         return self.remember(0, ("stride", operand, dimension), lambda: self.scratch_stride(operand, dimension))
+
+    def _given_stride(self, slot: int, itemsize: int) -> Any:
+        """A stride among the parameters, of which LLVM shall not guess that it is 1.
+
+        The vectorizer makes a loop for the stride 1, in bytes, and leaves all others to a scalar loop; a maximum with
+        the least number there is keeps the stride from being a plain unknown, on which alone it does that.
+        """
+        if itemsize == 1:
+            return self.parameter(slot)
+
+        def bounded() -> Any:
+            least, stride = word(-(1 << 62)), self.parameter(slot)
+            return self.builder.select(self.builder.icmp_signed(">", stride, least), stride, least)
+
+        return self.remember(0, ("stride", slot), bounded)
+
+    def is_unit(self, operand: int, dimension: int) -> bool:
+        """Whether neighbours along a dimension are known to be neighbours in memory."""
+        return self.kernel.operands[operand].unit[dimension]
 
     # ---- scratch rows
 
@@ -230,7 +249,7 @@ class LoopNest:
     def step_bytes(self, pointer: Any, count: Any, operand: int, dimension: int, step: int = 1) -> Any:
         """The address `count * step` elements further along a dimension."""
         declared, builder = self.kernel.operands[operand], self.builder
-        if declared.unit[dimension]:
+        if self.is_unit(operand, dimension):
             count = count if step == 1 else builder.mul(count, word(step), flags=("nsw",))
             element = memory_type(np.dtype(declared.dtype))
             return builder.gep(pointer, [count], inbounds=True, source_etype=element)

@@ -24,7 +24,6 @@ class Placement:
     """For an order of loops: how many of them an instruction stands in."""
 
     def __init__(self, kernel: Kernel, order: tuple[int, ...], reduced: int) -> None:
-        self._kernel = kernel
         self._place = {axis: position + 1 for position, axis in enumerate(order)}
         self._reduced = reduced
         self._by_number = {i.number: i for i in kernel.instructions}
@@ -53,7 +52,7 @@ class Placement:
             axes = [x.axis for x in body.indices if isinstance(x, Index) and x.axis is not None]
             found += [self._place.get(axis, 0) for axis in axes]
             if body.operand in self._written:
-                found.append(min(self._reduced, len(self._kernel.outer)))  # never moved ahead of another stage's store
+                found.append(self._reduced)  # never moved ahead of another stage's store
         return max(found, default=0)
 
 

@@ -24,6 +24,9 @@ from tracejit.vecmath.language import Scalar
 BLOCK = 128
 """Elements of the innermost axis that are added up freely in a compensated sum; NumPy's pairwise sum has the same."""
 
+COLUMN_BLOCK = 8
+"""Steps of a column that are added up one after the other; a pairwise sum of NumPy is no more accurate than that."""
+
 _REASSOCIABLE = frozenset({"fadd", "fmul"})
 
 
@@ -114,11 +117,8 @@ class Accumulator(Combiner):
         if not self.compensated:
             self.put(self._total, self.combine(total, part, free=False))
             return
-        together = total + part
-        from_part = together - total
-        error = (total - (together - from_part)) + (part - from_part)
-        finite = abs(together) < float("inf")
-        self.put(self._lost, self.get(self._lost, self.dtype) + language.select(finite, error, 0.0))
+        together, lost = two_sum(total, part, self.get(self._lost, self.dtype))
+        self.put(self._lost, lost)
         self.put(self._total, together)
 
     def add_partial(self, part: Scalar) -> None:
@@ -131,10 +131,7 @@ class Accumulator(Combiner):
     def total(self) -> Scalar:
         """All that was taken in, in the accumulator's dtype."""
         total = self.get(self._total, self.dtype)
-        if not self.compensated:
-            return total
-        lost = self.get(self._lost, self.dtype)
-        return language.select(lost == 0, total, total + lost)  # a sum of negative zeros stays one
+        return compensate(total, self.get(self._lost, self.dtype)) if self.compensated else total
 
     def result(self) -> Scalar:
         """The value of the Reduce instruction."""
@@ -142,30 +139,64 @@ class Accumulator(Combiner):
 
 
 class ColumnAccumulators(Combiner):
-    """One accumulator for each column of a tile, in a row on the stack."""
+    """One accumulator for each place of a tile, in rows on the stack.
+
+    A sum of float64 is added up in blocks of `COLUMN_BLOCK` steps, each `fold`ed into the total before the next begins.
+    """
 
     def __init__(self, emitter: Emitter, instruction: Instruction, value_dtype: str, width: int) -> None:
         super().__init__(emitter, instruction, value_dtype)
-        self._row = emitter.nest.stack_slot(memory_type(self.dtype), width)
-
-    def _at(self, column: Any) -> Any:
-        return self.emitter.builder.gep(self._row, [column], inbounds=True, source_etype=memory_type(self.dtype))
+        names = ("block", "total", "lost") if self.compensated else ("block",)
+        self._rows = {name: emitter.nest.stack_slot(memory_type(self.dtype), width) for name in names}
 
     def start(self, column: Any) -> None:
         """Forget a column."""
-        self._write(column, self.identity(self.dtype))
+        for name in self._rows:
+            self._write(name, column, self.identity(self.dtype))
 
     def step(self, column: Any, value: Scalar) -> None:
         """Take in one value of a column."""
-        self._write(column, self.combine(self._read(column), value, free=False))
+        self._write("block", column, self.combine(self._read("block", column), value, free=False))
+
+    def fold(self, column: Any) -> None:
+        """Add the block of a column to its total."""
+        total, lost = self._together(column)
+        for name, value in (("total", total), ("lost", lost), ("block", self.identity(self.dtype))):
+            self._write(name, column, value)
 
     def result(self, column: Any) -> Scalar:
         """The value of the Reduce instruction for a column."""
-        return self.finished(self._read(column))
+        if not self.compensated:
+            return self.finished(self._read("block", column))
+        return self.finished(compensate(*self._together(column)))
 
-    def _read(self, column: Any) -> Scalar:
-        return self.emitter.load(self._at(column), self.dtype, self.dtype)
+    def _together(self, column: Any) -> tuple[Scalar, Scalar]:
+        block, total, lost = (self._read(name, column) for name in ("block", "total", "lost"))
+        return two_sum(total, block, lost)
 
-    def _write(self, column: Any, value: Any) -> None:
+    def _at(self, name: str, column: Any) -> Any:
+        element = memory_type(self.dtype)
+        return self.emitter.builder.gep(self._rows[name], [column], inbounds=True, source_etype=element)
+
+    def _read(self, name: str, column: Any) -> Scalar:
+        return self.emitter.load(self._at(name, column), self.dtype, self.dtype)
+
+    def _write(self, name: str, column: Any, value: Any) -> None:
         with self.emitter.nest.memory():
-            store_value(self.emitter.builder, self._at(column), value)
+            store_value(self.emitter.builder, self._at(name, column), value)
+
+
+def two_sum(total: Scalar, part: Scalar, lost: Scalar) -> tuple[Scalar, Scalar]:
+    """total + part, and `lost` with the rounding error of that addition; infinities and NaN lose nothing.
+
+    D. E. Knuth, "The Art of Computer Programming", volume 2, section 4.2.2, theorem B.
+    """
+    together = total + part
+    from_part = together - total
+    error = (total - (together - from_part)) + (part - from_part)
+    return together, lost + language.select(abs(together) < float("inf"), error, 0.0)
+
+
+def compensate(total: Scalar, lost: Scalar) -> Scalar:
+    """The sum; one of negative zeros stays one."""
+    return language.select(lost == 0, total, total + lost)

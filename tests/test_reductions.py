@@ -1,0 +1,148 @@
+"""Reductions over any axes of any shape against NumPy, and sums against exact ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tracejit as tj
+
+SPECIAL = (0.0, -0.0, np.nan, np.inf, -np.inf, 1e30, -1e30, 1e-30)
+
+
+def _jitted(name: str, axis: Any, keepdims: bool) -> Callable[[Any], Any]:
+    """One jitted function for each reduction, axes and keepdims, so that kernels are compiled once."""
+    key = (name, axis, keepdims)
+    if key not in _functions:
+        reduction = getattr(np, name)
+        _functions[key] = tj.jit(lambda x: reduction(x, axis=axis, keepdims=keepdims))
+    return _functions[key]
+
+
+_functions: dict[Any, Callable[[Any], Any]] = {}
+
+
+@st.composite
+def reductions(draw: Any, names: tuple[str, ...], dtypes: tuple[str, ...]) -> tuple[str, Any, bool, Any]:
+    """A reduction, its axes, keepdims and an array; rows are short, long or empty."""
+    shape = tuple(draw(st.lists(st.sampled_from((0, 1, 2, 3, 7, 8, 31, 33, 70)), min_size=1, max_size=3)))
+    axis = draw(st.sampled_from((None, *range(len(shape)), *([(0, len(shape) - 1)] if len(shape) > 1 else []))))
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    dtype = np.dtype(draw(st.sampled_from(dtypes)))
+    x = (random.normal(size=shape) * 50).astype(dtype)
+    if dtype.kind == "f" and draw(st.booleans()):
+        with np.errstate(over="ignore"):
+            x[random.random(shape) < 0.05] = np.array(draw(st.sampled_from(SPECIAL))).astype(dtype)
+    if draw(st.booleans()):
+        x = x[..., ::-1] if draw(st.booleans()) else x.T
+    return draw(st.sampled_from(names)), axis, draw(st.booleans()), x
+
+
+def _expected(name: str, x: Any, axis: Any, keepdims: bool) -> Any:
+    with np.errstate(all="ignore"):
+        return getattr(np, name)(x, axis=axis, keepdims=keepdims)
+
+
+def _same_or_same_error(name: str, axis: Any, keepdims: bool, x: Any, rtol: float) -> None:
+    try:
+        expected = _expected(name, x, axis, keepdims)
+    except ValueError as error:
+        with pytest.raises(ValueError, match=str(error)[:20]):
+            _jitted(name, axis, keepdims)(x)
+        return
+    result = _jitted(name, axis, keepdims)(x)
+    assert result.dtype == expected.dtype and result.shape == expected.shape
+    if rtol == 0:
+        np.testing.assert_array_equal(result, expected)
+    else:
+        size = np.nanmax(np.abs(np.where(np.isfinite(x), x, 0)), initial=0) * max(x.size, 1)
+        np.testing.assert_allclose(result, expected, rtol=rtol, atol=rtol * size)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@settings(max_examples=150, deadline=None)
+@given(reductions(("max", "min", "any", "all"), ("float64", "float32", "float16", "int32", "uint8", "bool")))
+def test_exact_reductions(case: Any) -> None:
+    name, axis, keepdims, x = case
+    _same_or_same_error(name, axis, keepdims, x, 0)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@settings(max_examples=150, deadline=None)
+@given(reductions(("sum", "prod", "count_nonzero"), ("int64", "int8", "uint16", "bool")))
+def test_integer_reductions(case: Any) -> None:
+    name, axis, keepdims, x = case
+    _same_or_same_error(name, axis, keepdims, x, 0)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@settings(max_examples=150, deadline=None)
+@given(reductions(("sum", "mean", "var"), ("float64", "float32")))
+def test_float_sums(case: Any) -> None:
+    name, axis, keepdims, x = case
+    if name == "var":
+        x = np.where(np.abs(x) < 1e10, x, 1)
+    _same_or_same_error(name, axis, keepdims, x, 1e-5 if x.dtype == np.float32 else 1e-13)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    "shape,axis",
+    [((3000, length), 1) for length in (3, 7, 8, 16, 31, 100, 129, 1000)]
+    + [((length, 3000), 0) for length in (3, 8, 31, 100, 1000)]
+    + [((100, length, 30), 1) for length in (3, 8, 31, 100)],
+)
+def test_sums_are_as_accurate_as_numpys(dtype: str, shape: tuple[int, ...], axis: int) -> None:
+    x = np.random.default_rng(0).normal(size=shape).astype(dtype)
+    rows = np.moveaxis(x, axis, -1).reshape(-1, shape[axis])
+    exact = np.array([math.fsum(row) for row in rows])
+    ours = np.ravel(_jitted("sum", axis, False)(x)) - exact
+    numpys = np.ravel(x.sum(axis)) - exact
+    assert np.sum(ours**2) <= 1.3 * np.sum(numpys**2)  # of the squares, over random draws
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", ["sum", "mean", "var", "max"])
+@pytest.mark.parametrize(
+    "shape,axis",
+    [
+        ((200_003,), None),
+        ((5, 50_001), 1),
+        ((20_011, 7), 1),
+        ((50_001, 5), 0),
+        ((700, 3000), 0),
+        ((9, 300, 90), (0, 2)),
+    ],
+)
+def test_any_number_of_threads_gives_the_same_bits(name: str, shape: Any, axis: Any, dtype: str) -> None:
+    x = np.random.default_rng(0).normal(size=shape).astype(dtype)
+    results = []
+    for threads in (1, 2, 3, 5):
+        with tj.set_num_threads(threads):
+            results.append(_jitted(name, axis, False)(x).tobytes())
+    assert len(set(results)) == 1
+
+
+def test_rows_of_shared_operands() -> None:
+    """What is copied for a tile gives what it gives when it is read in place."""
+    random = np.random.default_rng(0)
+    distances = tj.jit(lambda a, b: np.sqrt(np.sum((a[:, None, :] - b[None, :, :]) ** 2, axis=2)))
+    softmax = tj.jit(lambda a, b: _softmax(a[:, None, :] * b[None, :, ::-1]))
+    for rows, columns, length in ((5, 9, 3), (3, 700, 3), (40, 300, 31), (2, 8, 0), (1, 50, 7), (6, 5, 4), (0, 50, 3)):
+        a, b = random.normal(size=(rows, length)), random.normal(size=(columns, length))
+        expected = np.sqrt(np.sum((a[:, None, :] - b[None, :, :]) ** 2, axis=2))
+        np.testing.assert_allclose(distances(a, b), expected, rtol=1e-15)
+        if length:
+            expected = _softmax(a[:, None, :] * b[None, :, ::-1])
+            np.testing.assert_allclose(softmax(a, b), expected, rtol=1e-14)
+
+
+def _softmax(x: Any) -> Any:
+    e = np.exp(x - np.max(x, axis=-1, keepdims=True))
+    return e / np.sum(e, axis=-1, keepdims=True)
