@@ -46,6 +46,7 @@ __all__ = [
     "nn",
     "no_grad",
     "optim",
+    "random",
     "scan",
     "set_num_threads",
     "stop_gradient",
@@ -72,7 +73,7 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 
-_PACKAGES = ("graph", "nn", "optim")
+_PACKAGES = ("graph", "nn", "optim", "random")
 """The packages of graph mode, models and training; loaded when first asked for, too."""
 
 
