@@ -31,6 +31,7 @@ __all__ = [
     "cond",
     "custom_jvp",
     "custom_vjp",
+    "data",
     "disable_jit",
     "enable_grad",
     "fori_loop",
@@ -73,7 +74,7 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 
-_PACKAGES = ("graph", "nn", "optim", "random")
+_PACKAGES = ("data", "graph", "nn", "optim", "random")
 """The packages of graph mode, models and training; loaded when first asked for, too."""
 
 

@@ -64,7 +64,8 @@ def read_environment(function: Any, objects: list[Any]) -> Environment:
     names: set[str] = set()
     objects_seen: list[Any] = []
     classes: list[type] = []
-    while pending:
+    methods: dict[str, list[Any]] = {}
+    while pending or (pending := _named(methods, names)):
         value = pending.pop()
         if isinstance(value, types.MethodType):
             pending.append(value.__self__)
@@ -86,8 +87,10 @@ def read_environment(function: Any, objects: list[Any]) -> Environment:
         elif isinstance(value, type):
             if not _skipped(value.__module__):
                 classes.append(value)
-                pending.extend(vars(value).values())
+                _hold_back(methods, value)
                 pending.extend(base for base in value.__mro__[1:] if base is not object)
+        elif hasattr(type(value), "__guard_version__"):
+            pending.extend(_read_versioned(environment, value, methods))
         elif _is_object(value):
             objects_seen.append(value)
             pending.append(type(value))
@@ -95,6 +98,33 @@ def read_environment(function: Any, objects: list[Any]) -> Environment:
     _read_objects(environment, objects_seen, names)
     _read_classes(environment, classes, names)
     return environment
+
+
+def _named(methods: dict[str, list[Any]], names: set[str]) -> list[Any]:
+    """The items of classes that the code read so far can name, and those that operators and calls reach unnamed."""
+    known = [name for name in methods if name in names or name.startswith("__")]
+    return [item for name in known for item in methods.pop(name)]
+
+
+def _hold_back(methods: dict[str, list[Any]], owner: type, but: str = "") -> None:
+    """The items of a class, to be read once the code can name them."""
+    for name, item in vars(owner).items():
+        if name != but:
+            methods.setdefault(name, []).append(item)
+
+
+def _read_versioned(environment: Environment, value: Any, methods: dict[str, list[Any]]) -> Iterator[Any]:
+    """An object that counts the changes of its attributes itself: its count is the one guard for all such objects.
+
+    `__guard_version__` has the count; `__guard_parts__()` gives what else a call of the object can run.
+    """
+    version = type(value).__guard_version__
+    if not any(owner is version for _, owner, _, _ in environment.items):
+        environment.note("attribute", version, "count", version.count)
+    for owner in type(value).__mro__:
+        if not _skipped(owner.__module__):
+            _hold_back(methods, owner, but="__init__")  # it ran before, and no call of the object runs it
+    yield from value.__guard_parts__()
 
 
 def _is_object(value: Any) -> bool:

@@ -1,1 +1,59 @@
 """Layers, models, losses and weights."""
+
+from tracejit.nn import callbacks, functional, initializers, losses, metrics
+from tracejit.nn.layers import (
+    ELU,
+    GELU,
+    Activation,
+    Dropout,
+    Embedding,
+    Flatten,
+    Identity,
+    LeakyReLU,
+    Linear,
+    ModuleList,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Tanh,
+)
+from tracejit.nn.module import Module, Parameter, functional_call
+from tracejit.nn.normalization import BatchNorm, LayerNorm
+from tracejit.nn.sequential import Model, Sequential
+from tracejit.nn.training import TrainStep
+
+Dense = Linear
+"""Linear, by Keras's name."""
+
+__all__ = [
+    "ELU",
+    "GELU",
+    "Activation",
+    "BatchNorm",
+    "Dense",
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "Identity",
+    "LayerNorm",
+    "LeakyReLU",
+    "Linear",
+    "Model",
+    "Module",
+    "ModuleList",
+    "Parameter",
+    "ReLU",
+    "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+    "TrainStep",
+    "callbacks",
+    "functional",
+    "functional_call",
+    "initializers",
+    "losses",
+    "metrics",
+]

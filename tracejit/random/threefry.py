@@ -45,7 +45,7 @@ def words(key: Any, count: Any, purpose: int = 0) -> tuple[Any, Any]:
     length = as_dimension(count)
     if length is None:
         raise TypeError(f"the shape of random numbers is made of integers, not {count!r}")
-    position = arange_from(current(), 0, 1, length, np.int64)
+    position: Any = arange_from(current(), 0, 1, length, np.int64)
     low = (position & 0xFFFFFFFF).astype(np.uint32)
     high = (position >> 32).astype(np.uint32) ^ np.uint32(purpose)
     return threefry(key, low, high)

@@ -1,0 +1,5 @@
+"""Batches of arrays for training."""
+
+from tracejit.data.loader import DataLoader, train_test_split
+
+__all__ = ["DataLoader", "train_test_split"]
