@@ -283,6 +283,59 @@ def test_embedding_and_attention():
     np.testing.assert_allclose(nn.functional.attention(q, k, v, mask), theirs, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+def test_recurrent_layers(name):
+    torch = pytest.importorskip("torch")
+    mine, theirs = getattr(nn, name)(3, 5), getattr(torch.nn, name)(3, 5, batch_first=True)
+    with torch.no_grad():
+        theirs.weight_ih_l0.copy_(torch_tensor(torch, mine.weight).T)
+        theirs.weight_hh_l0.copy_(torch_tensor(torch, mine.recurrent).T)
+        theirs.bias_ih_l0.copy_(torch_tensor(torch, mine.bias))
+        theirs.bias_hh_l0.zero_()
+        if name == "GRU":
+            mine.load_state_dict({"recurrent_bias": inputs(5)}, strict=False)
+            theirs.bias_hh_l0[10:] = torch_tensor(torch, mine.recurrent_bias)
+    x = inputs(2, 7, 3)
+    expected, last = theirs(torch_tensor(torch, x))
+    states, final = mine(x)
+    np.testing.assert_allclose(states, expected.detach(), rtol=1e-4, atol=1e-6)
+    several = name == "LSTM"
+    for a, b in zip(final if several else [final], last if several else [last], strict=True):
+        np.testing.assert_allclose(a, b[0].detach(), rtol=1e-4, atol=1e-6)
+    expected.square().sum().backward()
+    values = mine.state_dict()
+    gradient = tj.jit(tj.grad(lambda v: np.sum(np.square(nn.functional_call(mine, v, x)[0]))))(values)
+    np.testing.assert_allclose(gradient["recurrent"], theirs.weight_hh_l0.grad.T, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(gradient["weight"], theirs.weight_ih_l0.grad.T, rtol=1e-3, atol=1e-5)
+    with pytest.raises(ValueError, match=r"takes \(batch, time, inputs\)"):
+        mine(inputs(3, 3))
+
+
+def test_multi_head_attention():
+    torch = pytest.importorskip("torch")
+    mine, theirs = nn.MultiHeadAttention(8, 2), torch.nn.MultiheadAttention(8, 2, batch_first=True)
+    with torch.no_grad():
+        parts = [mine.query, mine.key, mine.value]
+        theirs.in_proj_weight.copy_(torch.cat([torch_tensor(torch, p.weight).T for p in parts]))
+        theirs.in_proj_bias.zero_()
+        theirs.out_proj.weight.copy_(torch_tensor(torch, mine.result.weight).T)
+        theirs.out_proj.bias.zero_()
+    x, context = inputs(3, 5, 8), inputs(3, 4, 8)
+    expected = theirs(*(torch_tensor(torch, a) for a in (x, context, context)))[0]
+    np.testing.assert_allclose(mine(x, context), expected.detach(), rtol=1e-4, atol=1e-6)
+    causal = nn.MultiHeadAttention(8, 2, causal=True)
+    cut = np.array(x)
+    cut[:, 3:] = 0
+    np.testing.assert_allclose(causal(x)[:, :3], causal(cut)[:, :3], rtol=1e-4, atol=1e-6)
+    with pytest.raises(ValueError, match="8 features cannot be shared out among 3 heads"):
+        nn.MultiHeadAttention(8, 3)
+    block = nn.TransformerBlock(8, 2, dropout=0.1, causal=True)
+    step = nn.TrainStep(block, "mse", optim.Adam(0.01))
+    losses = [float(step(x, x * 0)[0]) for _ in range(30)]
+    assert losses[-1] < 0.5 * losses[0]
+    assert step._compiled.stats.plain_calls == 0
+
+
 @pytest.mark.parametrize("name", ["glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "fan_in_uniform"])
 def test_initializers(name):
     weight = getattr(nn.initializers, name)(tj.random.key(0), (300, 200), np.float32)

@@ -1,6 +1,7 @@
 """Layers, models, losses and weights."""
 
 from tracejit.nn import callbacks, functional, initializers, losses, metrics
+from tracejit.nn.attention import MultiHeadAttention, TransformerBlock
 from tracejit.nn.layers import (
     ELU,
     GELU,
@@ -20,6 +21,7 @@ from tracejit.nn.layers import (
 )
 from tracejit.nn.module import Module, Parameter, functional_call
 from tracejit.nn.normalization import BatchNorm, LayerNorm
+from tracejit.nn.recurrent import GRU, LSTM, RNN
 from tracejit.nn.sequential import Model, Sequential
 from tracejit.nn.training import TrainStep
 
@@ -29,6 +31,9 @@ Dense = Linear
 __all__ = [
     "ELU",
     "GELU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "Activation",
     "BatchNorm",
     "Dense",
@@ -42,6 +47,7 @@ __all__ = [
     "Model",
     "Module",
     "ModuleList",
+    "MultiHeadAttention",
     "Parameter",
     "ReLU",
     "Sequential",
@@ -50,6 +56,7 @@ __all__ = [
     "Softmax",
     "Tanh",
     "TrainStep",
+    "TransformerBlock",
     "callbacks",
     "functional",
     "functional_call",
