@@ -53,6 +53,7 @@ __all__ = [
     "stop_gradient",
     "switch",
     "value_and_grad",
+    "viz",
     "vjp",
     "vmap",
     "while_loop",
@@ -74,7 +75,7 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 
-_PACKAGES = ("data", "graph", "nn", "optim", "random")
+_PACKAGES = ("data", "graph", "nn", "optim", "random", "viz")
 """The packages of graph mode, models and training; loaded when first asked for, too."""
 
 

@@ -1,4 +1,4 @@
-"""Batches of arrays for training."""
+"""Batches of arrays for training, and files of named arrays."""
 
 from tracejit.data.loader import DataLoader, train_test_split
 

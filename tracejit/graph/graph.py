@@ -71,9 +71,9 @@ class Graph:
 
     @contextmanager
     def name_scope(self, name: str) -> Iterator[str]:
-        """Names of nodes made inside begin with `name/`."""
-        scope = self._unique("/".join([*self._scopes[-1:], name]))
-        self._by_name[scope] = None
+        """Names of nodes made inside begin with `name/`; a name that ends in a slash enters that scope again."""
+        scope = name[:-1] if name.endswith("/") else self._unique("/".join([*self._scopes[-1:], name]))
+        self._by_name.setdefault(scope, None)
         self._scopes.append(scope)
         try:
             yield scope + "/"

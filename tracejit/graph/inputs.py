@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tracejit.graph.errors import GraphError
 from tracejit.graph.graph import GLOBAL_VARIABLES, TRAINABLE_VARIABLES, get_default_graph
-from tracejit.graph.nodes import Assign, Operation, Placeholder, Read
+from tracejit.graph.nodes import Assign, Node, Operation, Place, Placeholder, Read
 from tracejit.graph.tensor import StaticShape, Tensor
 
 
@@ -126,7 +127,7 @@ class Variable(Tensor):
 
     def read_value(self) -> Tensor:
         """The value at this place of the order of nodes, after the control dependencies around."""
-        return Tensor(self.graph.add(f"{self.name}/read", lambda place: Read(place, self.dtype, self.shape, self)))
+        return self._own("read", lambda place: Read(place, self.dtype, self.shape, self))
 
     def value(self) -> Tensor:
         """The tensor that reads it."""
@@ -143,8 +144,12 @@ class Variable(Tensor):
     def _assigned(self, value: Any, combine: Any, name: str) -> Tensor:
         given = value if isinstance(value, Tensor) else np.asarray(value, self.dtype)
         self._check(given)
-        make = lambda place: Assign(place, self.dtype, self.shape, self, given, combine)  # noqa: E731
-        return Tensor(self.graph.add(f"{self.name}/{name}" if self.graph else name, make))
+        return self._own(name, lambda place: Assign(place, self.dtype, self.shape, self, given, combine))
+
+    def _own(self, name: str, make: Callable[[Place], Node]) -> Tensor:
+        """A tensor in the variable's own scope."""
+        with self.graph.name_scope(f"{self.name}/"):
+            return Tensor(self.graph.add(name, make))
 
     def _check(self, value: Any) -> None:
         """A value of another shape or kind is refused where the node is made."""

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tracejit.data.weights_file import read_arrays, write_arrays
 from tracejit.graph.errors import GraphError
 from tracejit.graph.inputs import Variable, global_variables
 from tracejit.graph.session import Session
-from tracejit.nn.weights_file import read_arrays, write_arrays
 
 
 class Saver:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -105,7 +106,7 @@ class Flatten(Module):
     """All axes but the first as one."""
 
     def forward(self, x: Any) -> Any:
-        return x.reshape(x.shape[0], -1)
+        return x.reshape(-1, math.prod(x.shape[1:]))
 
 
 class Activation(Module):

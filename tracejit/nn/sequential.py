@@ -10,12 +10,12 @@ import numpy as np
 
 from tracejit import optim
 from tracejit.data import DataLoader
+from tracejit.data.weights_file import read_arrays, write_arrays
 from tracejit.driver import Jitted
 from tracejit.nn.callbacks import Callback, History
 from tracejit.nn.layers import ModuleList
 from tracejit.nn.module import Bound, Module, binding
 from tracejit.nn.training import TrainStep
-from tracejit.nn.weights_file import read_arrays, write_arrays
 
 OPTIMIZERS = {
     "sgd": optim.SGD,
