@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -84,13 +85,17 @@ class Graph:
         return lines
 
     def rewritten(self, rule: Callable[[Builder, Node, tuple[Node, ...]], Node]) -> Graph:
-        """Every node rebuilt, inputs first, by `rule(builder, node, rebuilt inputs)`; inputs of the graph stay."""
+        """Every node rebuilt, inputs first, by `rule(builder, node, rebuilt inputs)`; inputs of the graph stay.
+
+        A graph that no rule has changed is returned itself.
+        """
         builder = Builder()
         done: dict[int, Node] = {id(node): node for node in self.inputs}
         for node in self.nodes:
             if id(node) not in done:
-                done[id(node)] = rule(builder, node, tuple(done[id(source)] for source in node.inputs))
-        return Graph(self.inputs, tuple(done[id(node)] for node in self.outputs))
+                done[id(node)] = rule(builder, node, tuple([done[id(source)] for source in node.inputs]))
+        outputs = tuple(done[id(node)] for node in self.outputs)
+        return self if all(map(is_, outputs, self.outputs)) else Graph(self.inputs, outputs)
 
 
 def bodies(node: Node) -> dict[str, Graph]:
@@ -107,11 +112,13 @@ def bodies(node: Node) -> dict[str, Graph]:
 
 def with_bodies(builder: Builder, node: Node, inputs: tuple[Node, ...], change: Callable[[Graph], Graph]) -> Node:
     """The node on other inputs, each of its bodies changed."""
+    if node.op not in ("loop", "branch"):
+        return builder.rebuilt(node, inputs)
     params = dict(node.params)
     if node.op == "loop":
         params["body"] = change(params["body"])
         params["condition"] = None if params["condition"] is None else change(params["condition"])
-    elif node.op == "branch":
+    else:
         params["branches"] = tuple(change(body) for body in params["branches"])
     return builder.node(node.op, inputs, params, node.type, node.line)
 

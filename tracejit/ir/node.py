@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,13 +24,12 @@ class ArrayType:
     shape: Shape
     weak: bool = False
 
-    @cached_property
-    def _hash(self) -> int:
-        return hash((self.dtype, self.shape, self.weak))
-
     def __hash__(self) -> int:
-        # Every node that is looked up hashes its type.
-        return self._hash
+        # Every node that is looked up hashes its type; a cached_property would take a lock each time it is filled.
+        found: int | None = self.__dict__.get("_hash")
+        if found is None:
+            found = self.__dict__["_hash"] = hash((self.dtype, self.shape, self.weak))
+        return found
 
     def __str__(self) -> str:
         name = {"bool": "bool"}.get(self.dtype.name) or f"{self.dtype.kind}{self.dtype.itemsize * 8}"
@@ -114,11 +112,15 @@ SCOPES = itertools.count()
 class Builder:
     """Makes nodes, each expression once.  Calls are never interned: two calls are two calls.
 
+    A node rebuilt on the inputs that it has is that node.  While a builder has only met such, no two of which are
+    equal, it need not look at what they are; so a pass that finds nothing to do costs little.
+
     made: how many nodes it has made; a node made later has a serial of at least that.
     """
 
     def __init__(self) -> None:
         self._interned: dict[tuple[Any, ...], Node] = {}
+        self._unchanged: list[Node] = []
         self.made = 0
 
     def node(
@@ -131,11 +133,18 @@ class Builder:
     ) -> Node:
         if OPS[op].kind == "call" or op in UNIQUE:
             return self._new(op, inputs, items, type, line)
+        if self._unchanged:
+            self._look_at_unchanged()
         key = (op, tuple(map(id, inputs)), items, type)
         found = self._interned.get(key)
         if found is None:
             found = self._interned[key] = self._new(op, inputs, items, type, line)
         return found
+
+    def _look_at_unchanged(self) -> None:
+        for node in self._unchanged:
+            self._interned.setdefault((node.op, tuple(map(id, node.inputs)), node.params, node.type), node)
+        self._unchanged.clear()
 
     def _new(
         self, op: str, inputs: tuple[Node, ...], params: tuple[tuple[str, Any], ...], type: ArrayType, line: str
@@ -145,7 +154,19 @@ class Builder:
 
     def rebuilt(self, node: Node, inputs: tuple[Node, ...]) -> Node:
         """`node` on other inputs, the rest unchanged."""
-        return self._interned_or_new(node.op, inputs, node.params, node.type, node.line)
+        if inputs != node.inputs:
+            return self._interned_or_new(node.op, inputs, node.params, node.type, node.line)
+        if not self._interned:
+            self._unchanged.append(node)
+            return node
+        return self.interned(node)
+
+    def interned(self, node: Node) -> Node:
+        """The node, or the one equal to it that was met before."""
+        if node.kind == "call" or node.op in UNIQUE:
+            return node
+        self._look_at_unchanged()
+        return self._interned.setdefault((node.op, tuple(map(id, node.inputs)), node.params, node.type), node)
 
     def constant(self, value: Any, dtype: Any = None) -> Node:
         array = np.ascontiguousarray(value, dtype=dtype) if np.ndim(value) else np.asarray(value, dtype=dtype)

@@ -11,4 +11,4 @@ from tracejit.ir.graph import Graph
 
 
 def common_subexpressions(graph: Graph) -> Graph:
-    return graph.rewritten(lambda builder, node, inputs: builder.rebuilt(node, inputs))
+    return graph.rewritten(lambda builder, node, inputs: builder.interned(builder.rebuilt(node, inputs)))

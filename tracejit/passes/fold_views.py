@@ -37,6 +37,8 @@ def _view(builder: Builder, node: Node, source: Node) -> Node:
         return source.inputs[1]
     if source.op == "view":
         return builder.view(source.inputs[0], compose(source["indices"], indices), node.shape, node.line)
+    if source is node.inputs[0] and node.shape and not is_identity(indices, node.shape, source.shape):
+        return builder.rebuilt(node, (source,))
     return builder.view(source, indices, node.shape, node.line)
 
 

@@ -173,7 +173,7 @@ class _Plan:
             if parts is None and node.kind != "source" and node.serial > first:
                 parts = self._loop(builder, done)
             inputs = tuple(self._result(builder, source, done, parts) for source in node.inputs)
-            done[id(node)] = builder.rebuilt(node, inputs)
+            done[id(node)] = _made_now(builder, node, inputs)
         if parts is None:
             parts = self._loop(builder, done)
         return Graph(graph.inputs, tuple(self._result(builder, node, done, parts) for node in graph.outputs))
@@ -224,7 +224,7 @@ class _Plan:
                 given["own"].append(node)
             else:
                 sources = tuple(given[kind][number] for kind, number in self.slots[j])
-                given["own"].append(builder.rebuilt(node, sources))
+                given["own"].append(_made_now(builder, node, sources))
         outputs = [given["own"][source] for source, _ in self.carries] + [given["own"][j] for j in self.ys]
         return self._node(builder, done, Graph(parameters, tuple(outputs)), outer, carry_types)
 
@@ -282,6 +282,11 @@ def _stacked_view(nodes: Sequence[Node]) -> _Stacked | None:
         return None
     indices = moving([node["indices"] for node in nodes])
     return _Stacked(first.type, len(nodes), first.inputs[0], indices) if indices is not None else None
+
+
+def _made_now(builder: Builder, node: Node, inputs: tuple[Node, ...]) -> Node:
+    """The node anew even where it is unchanged: the next search goes by the order in which nodes were made."""
+    return builder.node(node.op, inputs, dict(node.params), node.type, node.line)
 
 
 def _zeros(builder: Builder, type: ArrayType) -> Node:

@@ -71,18 +71,36 @@ RULES: tuple[Rule, ...] = (
 """The table; `tests/test_simplify.py` proves that each row fires on its pattern and keeps the values."""
 
 
-@cache
-def _parsed(text: str) -> ast.expr:
-    return ast.parse(text, mode="eval").body
+@dataclass(frozen=True)
+class _Term:
+    """A pattern or result, parsed: a name, a number, or an op on terms."""
+
+    name: str = ""
+    number: float | int | None = None
+    operands: tuple[_Term, ...] = ()
 
 
 @cache
-def _by_op() -> dict[str, tuple[Rule, ...]]:
-    found: dict[str, list[Rule]] = {}
+def _parsed(text: str) -> _Term:
+    return _term(ast.parse(text, mode="eval").body)
+
+
+def _term(tree: ast.expr) -> _Term:
+    if isinstance(tree, ast.Name):
+        return _Term(tree.id)
+    if isinstance(tree, ast.Call):
+        assert isinstance(tree.func, ast.Name)
+        return _Term(tree.func.id, operands=tuple(map(_term, tree.args)))
+    return _Term(number=ast.literal_eval(tree))
+
+
+@cache
+def _by_op() -> dict[str, tuple[tuple[Rule, _Term, _Term], ...]]:
+    found: dict[str, list[tuple[Rule, _Term, _Term]]] = {}
     for rule in RULES:
-        root = _parsed(rule.pattern)
-        assert isinstance(root, ast.Call) and isinstance(root.func, ast.Name)
-        found.setdefault(root.func.id, []).append(rule)
+        pattern = _parsed(rule.pattern)
+        assert pattern.operands
+        found.setdefault(pattern.name, []).append((rule, pattern, _parsed(rule.result)))
     return {op: tuple(rules) for op, rules in found.items()}
 
 
@@ -103,10 +121,10 @@ def _rewrite(builder: Builder, node: Node, inputs: tuple[Node, ...]) -> Node:
 
 
 def _first_match(builder: Builder, node: Node) -> Node | None:
-    for rule in _by_op().get(node.op, ()):
+    for rule, pattern, result in _by_op().get(node.op, ()):
         bound: dict[str, Node] = {}
-        if _matches(_parsed(rule.pattern), node, bound) and next(iter(bound.values())).dtype.kind in rule.kinds:
-            return _built(builder, _parsed(rule.result), node.type, bound)
+        if _matches(pattern, node, bound) and next(iter(bound.values())).dtype.kind in rule.kinds:
+            return _built(builder, result, node.type, bound)
     return None
 
 
@@ -117,30 +135,31 @@ def scalar_constant(node: Node) -> np.generic | None:
     return literal(node)[()] if node.op == "constant" and not node.shape else None
 
 
-def _matches(pattern: ast.expr, node: Node, bound: dict[str, Node]) -> bool:
-    if isinstance(pattern, ast.Name):
-        return bound.setdefault(pattern.id, node) is node
-    if isinstance(pattern, ast.Call):
-        assert isinstance(pattern.func, ast.Name)
-        return node.op == pattern.func.id and all(
-            _matches(part, source, bound) for part, source in zip(pattern.args, node.inputs, strict=True)
-        )
+def _matches(pattern: _Term, node: Node, bound: dict[str, Node]) -> bool:
+    if pattern.number is not None:
+        return _is_number(node, pattern.number)
+    if not pattern.operands:
+        return bound.setdefault(pattern.name, node) is node
+    return node.op == pattern.name and all(
+        _matches(part, source, bound) for part, source in zip(pattern.operands, node.inputs, strict=True)
+    )
+
+
+def _is_number(node: Node, wanted: float) -> bool:
     value = scalar_constant(node)
-    wanted = ast.literal_eval(pattern)
     if value is None or value.dtype.kind == "b" or value != wanted:
         return False
     return bool(np.signbit(value) == np.signbit(wanted)) if value.dtype.kind == "f" else True
 
 
-def _built(builder: Builder, result: ast.expr, type: ArrayType, bound: dict[str, Node]) -> Node:
-    if isinstance(result, ast.Name):
-        return bound[result.id]
-    if isinstance(result, ast.Call):
-        assert isinstance(result.func, ast.Name)
-        operands = tuple(_built(builder, part, type, bound) for part in result.args)
-        return builder.node(result.func.id, operands, {}, ArrayType(operands[0].dtype, type.shape))
-    constant = builder.constant(np.asarray(ast.literal_eval(result), type.dtype))
-    return builder.view(constant, broadcast_indices((), type.shape), type.shape) if type.shape else constant
+def _built(builder: Builder, result: _Term, type: ArrayType, bound: dict[str, Node]) -> Node:
+    if result.number is not None:
+        constant = builder.constant(np.asarray(result.number, type.dtype))
+        return builder.view(constant, broadcast_indices((), type.shape), type.shape) if type.shape else constant
+    if not result.operands:
+        return bound[result.name]
+    operands = tuple(_built(builder, part, type, bound) for part in result.operands)
+    return builder.node(result.name, operands, {}, ArrayType(operands[0].dtype, type.shape))
 
 
 def _cast(builder: Builder, node: Node) -> Node:

@@ -17,6 +17,7 @@ from tracejit.ir.size import Dimension
 def unify_sizes(graph: Graph, canonical: Callable[[Dimension], Dimension]) -> Graph:
     """`canonical` maps a size to the expression that stands for all its equals (see `Trace.canonical`)."""
     known: dict[Dimension, Dimension] = {}
+    types: dict[ArrayType, ArrayType] = {}
 
     def one(dimension: Dimension) -> Dimension:
         if isinstance(dimension, int):
@@ -26,24 +27,30 @@ def unify_sizes(graph: Graph, canonical: Callable[[Dimension], Dimension]) -> Gr
         return known[dimension]
 
     def typed(type: ArrayType) -> ArrayType:
-        return ArrayType(type.dtype, tuple(one(d) for d in type.shape), type.weak)
+        if type not in types:
+            types[type] = ArrayType(type.dtype, tuple(map(one, type.shape)), type.weak)
+        return types[type]
 
-    def params(node: Node) -> dict[str, Any]:
+    def params(node: Node) -> tuple[tuple[str, Any], ...]:
         found = dict(node.params)
         if "indices" in found:
             found["indices"] = tuple(Index(i.axis, i.step, one(i.start)) for i in found["indices"])
         if found.get("length") is not None:
             found["length"] = one(found["length"])
-        return found
+        return tuple(found.items())
+
+    def renamed(node: Node) -> Node:
+        type, items = typed(node.type), params(node)
+        return node if type == node.type and items == node.params else replace(node, type=type, params=items)
 
     def unified(graph: Graph) -> Graph:
         builder = Builder()
         done: dict[int, Node] = {}
         for node in (*graph.inputs, *graph.nodes):
             if id(node) not in done:
-                inputs = tuple(done[id(source)] for source in node.inputs)
-                renamed = replace(node, inputs=inputs, params=tuple(params(node).items()), type=typed(node.type))
-                done[id(node)] = with_bodies(builder, renamed, inputs, unified)
+                inputs = tuple([done[id(source)] for source in node.inputs])
+                # Two that were told apart by a size may be one now.
+                done[id(node)] = builder.interned(with_bodies(builder, renamed(node), inputs, unified))
         return Graph(tuple(done[id(n)] for n in graph.inputs), tuple(done[id(n)] for n in graph.outputs))
 
     return unified(graph)
