@@ -148,10 +148,10 @@ def _read_function(environment: Environment, function: types.FunctionType, names
     for code in _codes(function.__code__):
         names.update(code.co_names)
         _refuse_side_effects(function, code)
-        for instruction in dis.get_instructions(code):
-            if instruction.opname == "LOAD_GLOBAL" and instruction.argval in function.__globals__:
-                value = function.__globals__[instruction.argval]
-                yield from _read_global(environment, function.__globals__, instruction.argval, value, code)
+        for name in _loaded_globals(code):
+            if name in function.__globals__:
+                value = function.__globals__[name]
+                yield from _read_global(environment, function.__globals__, name, value, code)
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
             value = cell.cell_contents
@@ -164,6 +164,25 @@ def _read_function(environment: Environment, function: types.FunctionType, names
         yield value
         yield from _read_container(environment, value)
     yield from function.__defaults__ or ()
+
+
+def _loaded_globals(code: types.CodeType) -> list[str]:
+    """The names that the code loads from its globals.
+
+    An instruction is two bytes, opcode and argument (`co_code` shows caches as zeros); the disassembler's objects for
+    each of them would take longer than tracing does.
+    """
+    found: dict[str, None] = {}
+    opcodes, arguments = code.co_code[::2], code.co_code[1::2]
+    place = opcodes.find(_LOAD_GLOBAL)
+    while place >= 0:
+        argument, shift, before = arguments[place], 8, place - 1
+        while before >= 0 and opcodes[before] == dis.EXTENDED_ARG:
+            argument |= arguments[before] << shift
+            shift, before = shift + 8, before - 1
+        found[code.co_names[argument >> 1]] = None  # the last bit says whether it is called
+        place = opcodes.find(_LOAD_GLOBAL, place + 1)
+    return list(found)
 
 
 def _read_global(
@@ -246,6 +265,8 @@ def restore(container: Any, held: tuple[Any, ...]) -> None:
         container.update(zip(held[:half], held[half:], strict=True))
 
 
+_LOAD_GLOBAL = dis.opmap["LOAD_GLOBAL"]
+
 _STORES = {
     "STORE_GLOBAL": "assigns the global",
     "DELETE_GLOBAL": "deletes the global",
@@ -254,11 +275,16 @@ _STORES = {
 }
 
 
+_STORE_OPCODES = frozenset(dis.opmap[name] for name in (*_STORES, "STORE_DEREF"))
+
+
 def _refuse_side_effects(function: types.FunctionType, code: types.CodeType) -> None:
     """A replay does not run Python, so what Python would leave behind must not exist."""
     if code.co_name == "__init__" or code.co_name == "__post_init__":
         return
-    for instruction in dis.get_instructions(code):
+    # Nearly no code has one of these, and looking at single instructions takes long.
+    stores = set(code.co_code[::2]) & _STORE_OPCODES
+    for instruction in dis.get_instructions(code) if stores else ():
         if instruction.opname in _STORES:
             raise Untraceable(f"{code.co_name} {_STORES[instruction.opname]} {instruction.argval!r}")
         if instruction.opname == "STORE_DEREF" and instruction.argval in code.co_freevars:

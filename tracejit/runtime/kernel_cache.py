@@ -146,7 +146,7 @@ def _is_foreign(name: str) -> bool:
 
 
 def _key(kernel: Kernel) -> str:
-    return hashlib.sha256(f"{environment()}|{kernel!r}".encode()).hexdigest()[:40]
+    return hashlib.sha256(f"{environment()}|{kernel.structure}".encode()).hexdigest()[:40]
 
 
 @lru_cache(maxsize=1)

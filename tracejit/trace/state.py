@@ -100,6 +100,7 @@ class Trace:
     _storages: dict[int, weakref.ref[Storage]] = field(default_factory=dict)
     _names: dict[str, str] = field(default_factory=dict)
     _captured: dict[int, int] = field(default_factory=dict)
+    _compared: dict[tuple[Dimension, Dimension], str] = field(default_factory=dict)
 
     def guard(self, text: str) -> None:
         """What must hold for the trace to be used again, as a Python expression of sizes and numbers."""
@@ -197,12 +198,18 @@ class Trace:
 
     def equal(self, a: Dimension, b: Dimension) -> bool:
         """Whether two sizes agree; the answer becomes a guard unless it is known for every size."""
+        if a == b:
+            return True
+        text = self._compared.get((a, b))
+        if text is not None and text in self.guards:
+            return "==" in text
         difference = sizes.subtract(a, b)
         if isinstance(difference, int):
             return difference == 0
         same = self.value(difference) == 0
         first, second = sorted((a, b), key=lambda d: (isinstance(d, int), str(d)))
-        self.guard(f"{first} == {second}" if same else f"{first} != {second}")
+        text = self._compared[a, b] = f"{first} == {second}" if same else f"{first} != {second}"
+        self.guard(text)
         if same:
             self._unify(a, b)
         return same
