@@ -27,8 +27,8 @@ ALLOWED: dict[str, set[str]] = {
 """Package -> the packages that it may import, besides itself. Those not named here (the api modules at the top,
 `eager` and what stands on the public face) may import all, and no package named here may import them."""
 
-LATE_IMPORTS = {"graphviz", "matplotlib", "scipy", "sklearn", "tensorboardX", "tqdm", "PIL", "safetensors"}
-"""What may be imported inside a function: the optional extras."""
+LATE_IMPORTS = {"llvmlite", "graphviz", "matplotlib", "scipy", "sklearn", "tensorboardX", "tqdm", "PIL", "safetensors"}
+"""What may be imported inside a function: LLVM, which takes as long as the library itself, and the optional extras."""
 
 BANNED_STEMS = {"utils", "util", "helpers", "helper", "manager", "common", "misc"}
 

@@ -22,7 +22,7 @@ from tracejit.driver.logging import enabled, log
 from tracejit.driver.segments import MAX_BRANCHES, Break, Run, Segment
 from tracejit.driver.tracing import SharedMemory, Tracing
 from tracejit.ir.graph import Graph
-from tracejit.lower.host_expression import NotNative
+from tracejit.lower.linking import NotNative
 from tracejit.runtime.vectorcall import Dispatched, NativeCall, attach, detach, vectorcalled
 from tracejit.trace.pytree import flatten
 from tracejit.trace.state import ACTIVE, BYPASSING, Untraceable

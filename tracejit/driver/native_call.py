@@ -35,8 +35,8 @@ from tracejit.lower.call_plan import (
     SameLeaf,
     ScalarLeaf,
 )
-from tracejit.lower.host_expression import NotNative
 from tracejit.lower.launch_cost import launch_cost
+from tracejit.lower.linking import NotNative
 from tracejit.runtime.machine import machine
 from tracejit.runtime.machine_code import LoadedKernel
 from tracejit.runtime.threads import wake_of_pool

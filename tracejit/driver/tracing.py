@@ -21,7 +21,7 @@ from tracejit.driver.native_call import draft_call
 from tracejit.driver.segments import Break, Raised, Run, Segment, describe, go_on, trace_leaf, trace_results
 from tracejit.ir.graph import Graph
 from tracejit.ir.node import Node
-from tracejit.lower.host_expression import NotNative
+from tracejit.lower.linking import NotNative
 from tracejit.passes.erase_markers import erase_markers
 from tracejit.passes.pipeline import optimize
 from tracejit.passes.roll_loops import roll_loops

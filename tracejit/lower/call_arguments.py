@@ -12,6 +12,7 @@ from typing import Any
 from llvmlite import ir
 
 from tracejit.lower import interpreter as py
+from tracejit.lower import linking
 from tracejit.lower.call_dispatch import MISS, TABLE
 from tracejit.lower.call_plan import (
     ArrayLeaf,
@@ -89,16 +90,18 @@ class Checks:
             return
         self.require(builder.not_(without))
         self.require(self._has_length(self.keywords, len(plan.keywords)))
-        names = [py.field(builder, self.keywords, py.TUPLE_ITEMS + 8 * number) for number in range(len(plan.keywords))]
+        names = [
+            py.field(builder, self.keywords, linking.TUPLE_ITEMS + 8 * number) for number in range(len(plan.keywords))
+        ]
         self.require(*(self._same(name, self.slot(key)) for name, (key, _) in zip(names, plan.keywords, strict=True)))
 
     def _has_length(self, items: Any, length: int) -> Any:
-        return self.builder.icmp_signed("==", py.field(self.builder, items, py.LENGTH, I64), word(length))
+        return self.builder.icmp_signed("==", py.field(self.builder, items, linking.LENGTH, I64), word(length))
 
     def _outside(self, guard: Outside) -> None:
         builder, value = self.builder, self.slot(guard.value)
         if guard.kind == "cell":
-            found = py.field(builder, self.slot(guard.owner), py.VALUE)
+            found = py.field(builder, self.slot(guard.owner), linking.VALUE)
         elif guard.kind == "global":
             found = py.call(builder, "PyDict_GetItemWithError", self.slot(guard.owner), self.slot(guard.key))
         else:
@@ -125,28 +128,28 @@ class Checks:
             self.require(*self._strides(value, item), *self._axes(value, item.axes))
 
     def _type(self, value: Any, name: str) -> Any:
-        return self._same(py.field(self.builder, value, py.TYPE), py.known(self.builder, name))
+        return self._same(py.field(self.builder, value, linking.TYPE), py.known(self.builder, name))
 
     def _items(self, value: Any, item: Items) -> None:
         self.require(self._type(value, "PyTuple_Type" if item.kind == "tuple" else "PyList_Type"))
         self.require(self._has_length(value, len(item.items)))
-        start, base = py.TUPLE_ITEMS, value
+        start, base = linking.TUPLE_ITEMS, value
         if item.kind == "list":
-            start, base = 0, py.field(self.builder, value, py.LIST_ITEMS)
+            start, base = 0, py.field(self.builder, value, linking.LIST_ITEMS)
         for number, inner in enumerate(item.items):
             self._item(py.field(self.builder, base, start + 8 * number), inner)
 
     def _array(self, array: Any, leaf: ArrayLeaf | Captured) -> None:
         self.leaves[leaf.name] = leaf
         self.objects[leaf.name] = array
-        self.data[leaf.name] = py.field(self.builder, array, py.DATA, I64)
+        self.data[leaf.name] = py.field(self.builder, array, linking.DATA, I64)
 
     def _header(self, array: Any, descriptor: int, rank: int, flags: tuple[int, int]) -> Iterator[Any]:
         """Dtype, rank and flags are what they must be."""
         builder, (bits, expected) = self.builder, flags
-        yield self._same(py.field(builder, array, py.DESCRIPTOR), self.slot(descriptor))
-        yield builder.icmp_signed("==", py.field(builder, array, py.RANK, I32), I32(rank))
-        found = builder.and_(py.field(builder, array, py.FLAGS, I32), I32(bits))
+        yield self._same(py.field(builder, array, linking.DESCRIPTOR), self.slot(descriptor))
+        yield builder.icmp_signed("==", py.field(builder, array, linking.RANK, I32), I32(rank))
+        found = builder.and_(py.field(builder, array, linking.FLAGS, I32), I32(bits))
         yield builder.icmp_unsigned("==", found, I32(expected))
 
     def _strides(self, array: Any, leaf: ArrayLeaf) -> Iterator[Any]:
@@ -156,11 +159,11 @@ class Checks:
 
     def stride(self, array: Any, axis: int) -> Any:
         """The byte stride of an axis of an array."""
-        return py.field(self.builder, py.field(self.builder, array, py.STRIDES), 8 * axis, I64)
+        return py.field(self.builder, py.field(self.builder, array, linking.STRIDES), 8 * axis, I64)
 
     def length(self, array: Any, axis: int) -> Any:
         """The length of an axis of an array."""
-        return py.field(self.builder, py.field(self.builder, array, py.DIMENSIONS), 8 * axis, I64)
+        return py.field(self.builder, py.field(self.builder, array, linking.DIMENSIONS), 8 * axis, I64)
 
     def _axes(self, array: Any, axes: tuple[str, ...]) -> Iterator[Any]:
         """Name the dimensions; those without a name have length one, the others have not."""
@@ -173,15 +176,15 @@ class Checks:
     def _scalar(self, value: Any, leaf: ScalarLeaf) -> None:
         """The element is in the scalar itself, or where the array says."""
         builder = self.builder
-        is_scalar = py.equal(builder, py.field(builder, value, py.TYPE), self.slot(leaf.type))
+        is_scalar = py.equal(builder, py.field(builder, value, linking.TYPE), self.slot(leaf.type))
         with builder.if_else(is_scalar) as (inside, outside):
             with inside:
-                own = builder.add(builder.ptrtoint(value, I64), word(py.VALUE))
+                own = builder.add(builder.ptrtoint(value, I64), word(linking.VALUE))
                 own_block = builder.block
             with outside:
                 self.require(self._type(value, "PyArray_Type"))
                 self.require(*self._header(value, leaf.descriptor, 0, (leaf.aligned, leaf.aligned)))
-                pointed = py.field(builder, value, py.DATA, I64)
+                pointed = py.field(builder, value, linking.DATA, I64)
                 pointed_block = builder.block
         data = builder.phi(I64)
         data.add_incoming(own, own_block)
@@ -196,7 +199,7 @@ class Checks:
         if leaf.kind == "bool":
             names[leaf.name] = py.equal(builder, value, py.known(builder, "_Py_TrueStruct"))
         elif leaf.kind == "float":
-            names[leaf.name] = py.field(builder, value, py.VALUE, DOUBLE)
+            names[leaf.name] = py.field(builder, value, linking.VALUE, DOUBLE)
         else:
             number = names[leaf.name] = py.call(builder, "PyLong_AsLongLong", value)
             self._refuse_error(builder.icmp_signed("==", number, word(-1)))

@@ -12,6 +12,8 @@ from typing import Any
 from llvmlite import ir
 
 from tracejit.lower import interpreter as py
+from tracejit.lower import linking
+from tracejit.lower.linking import CONTEXT, DISPATCH
 from tracejit.lower.llvm_types import I1, I64, POINTER, word
 
 NEXT, CODE, OWNER, CALLS, OFF, PORTABLE, TABLE = range(0, 56, 8)
@@ -19,12 +21,6 @@ NEXT, CODE, OWNER, CALLS, OFF, PORTABLE, TABLE = range(0, 56, 8)
 
 MISS = 1
 """What the code returns instead of an object where the call does not fit."""
-
-VECTORCALL, CONTEXT, INSTANCE_SIZE = 16, 24, 32
-"""Offsets in an instance of its vectorcall pointer and its first context, and its size without what subclasses add."""
-
-DISPATCH = "tj_dispatch"
-"""The function's name in its module."""
 
 _SPARE = 1 << 63
 """Flag in the number of arguments: there is room for one before the first (PY_VECTORCALL_ARGUMENTS_OFFSET)."""
@@ -108,7 +104,7 @@ def _total(builder: Any, positional: Any, keywords: Any) -> Any:
     """The number of arguments, those with names included."""
     start = builder.block
     with builder.if_then(builder.not_(py.is_null(builder, keywords))):
-        named = builder.add(positional, py.field(builder, keywords, py.LENGTH, I64))
+        named = builder.add(positional, py.field(builder, keywords, linking.LENGTH, I64))
         named_block = builder.block
     total = builder.phi(I64)
     total.add_incoming(positional, start)

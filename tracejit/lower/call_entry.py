@@ -12,6 +12,7 @@ from typing import Any
 from llvmlite import ir
 
 from tracejit.lower import interpreter as py
+from tracejit.lower import linking
 from tracejit.lower.call_arguments import Checks
 from tracejit.lower.call_dispatch import MISS
 from tracejit.lower.call_plan import (
@@ -26,13 +27,12 @@ from tracejit.lower.call_plan import (
     Result,
 )
 from tracejit.lower.entry_point import UNLOCK_ITERATIONS, emit_launch, pool_words
-from tracejit.lower.host_expression import NotNative
 from tracejit.lower.launch_cost import WORTH_ASKING
+from tracejit.lower.linking import CALL, NotNative
 from tracejit.lower.llvm_types import DOUBLE, I1, I32, I64, POINTER, word
 from tracejit.lower.thread_pool import MAIN
 from tracejit.schedule.kernel import CHUNK, TILE
 
-NAME = "tj_call"
 """The function's name in its module."""
 
 SCALAR_BYTES = 16
@@ -42,7 +42,7 @@ SCALAR_BYTES = 16
 def emit_call(plan: CallPlan, small: int) -> Any:
     """A module with the function; arrays of `small` bytes and more are not for it (raises NotNative)."""
     module = ir.Module("tracejit_call")
-    function = ir.Function(module, ir.FunctionType(POINTER, [POINTER, POINTER, I64, POINTER]), NAME)
+    function = ir.Function(module, ir.FunctionType(POINTER, [POINTER, POINTER, I64, POINTER]), CALL)
     checks = Checks(plan, function)
     calls = [step for step in plan.steps if isinstance(step, KernelCall)]
     rooms = [_Room(checks.builder, step) for step in calls]
@@ -250,7 +250,7 @@ class _Work:
         array_type = py.known(builder, "PyArray_Type")
         made = [array_type, descriptor, I32(rank), lengths, null, null, I32(0), null]
         array = self.objects[step.name] = self._made(py.call(builder, "PyArray_NewFromDescr", *made))
-        self.data[step.name] = py.field(builder, array, py.DATA, I64)
+        self.data[step.name] = py.field(builder, array, linking.DATA, I64)
 
     # ---- results
 

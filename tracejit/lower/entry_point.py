@@ -14,9 +14,9 @@ import numpy as np
 from llvmlite import ir
 
 from tracejit.lower.abi import layout
-from tracejit.lower.interpreter import DATA, DIMENSIONS, STRIDES, call, field, known
+from tracejit.lower.interpreter import call, field, known
+from tracejit.lower.linking import DATA, DIMENSIONS, LAUNCH_AT, STRIDES
 from tracejit.lower.llvm_types import I1, I8, I64, POINTER, word
-from tracejit.lower.thread_pool import LAUNCH_AT
 from tracejit.schedule.kernel import Kernel, Loop
 
 UNLOCK_ITERATIONS = 4096

@@ -27,7 +27,8 @@ from tracejit.lower.packing import packed
 from tracejit.lower.panel_product import PanelNest, emit_panels
 from tracejit.lower.placement import Placement, placements
 from tracejit.lower.reduction import BLOCK, Accumulator
-from tracejit.lower.tiled_loop import emit_tiles, tiled_loop
+from tracejit.lower.tileable_loop import tiled_loop
+from tracejit.lower.tiled_loop import emit_tiles
 from tracejit.schedule.kernel import CHUNK, Kernel, Reduce, Stage
 
 _Form: TypeAlias = Callable[[Emitter, Any, Any], None]

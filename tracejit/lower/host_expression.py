@@ -11,12 +11,8 @@ from typing import Any
 
 from llvmlite import ir
 
+from tracejit.lower.linking import NotNative
 from tracejit.lower.llvm_types import DOUBLE, I1, I64, word
-
-
-class NotNative(Exception):
-    """Emitted code cannot do this; the portable way does it."""
-
 
 _COMPARISONS = {ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
 _OVERFLOWING = {ast.Add: "sadd_with_overflow", ast.Sub: "ssub_with_overflow", ast.Mult: "smul_with_overflow"}

@@ -14,7 +14,7 @@ import numpy as np
 
 from tracejit.lower.abi import panel_axes
 from tracejit.lower.placement import Placement, placements
-from tracejit.lower.tiled_loop import tiled_loop
+from tracejit.lower.tileable_loop import tiled_loop
 from tracejit.ops.table import OPS
 from tracejit.schedule.kernel import (
     Apply,

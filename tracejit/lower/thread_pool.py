@@ -21,33 +21,13 @@ from typing import Any
 
 from llvmlite import ir
 
+from tracejit.lower import llvm_types
 from tracejit.lower.interpreter import field, is_null
+from tracejit.lower.linking import LAUNCH, RESET, SYSTEM
 from tracejit.lower.llvm_types import I1, I8, I32, I64, POINTER, VOID, word
-
-LAUNCH, RESET = "tj_launch", "tj_reset_pool"
-
-LAUNCH_AT = "tj_launch_at"
-"""Name of the word that holds the address of `tj_launch`, for other emitted code; zero while there is no pool."""
 
 MAIN = ir.FunctionType(I64, [POINTER, I64, I64])
 """A kernel's main function."""
-
-SYSTEM: dict[str, tuple[Any, ...]] = {
-    "calloc": (POINTER, I64, I64),
-    "free": (VOID, POINTER),
-    "pthread_cond_init": (I32, POINTER, POINTER),
-    "pthread_cond_signal": (I32, POINTER),
-    "pthread_cond_wait": (I32, POINTER, POINTER),
-    "pthread_create": (I32, POINTER, POINTER, POINTER, POINTER),
-    "pthread_detach": (I32, POINTER),
-    "pthread_mutex_init": (I32, POINTER, POINTER),
-    "pthread_mutex_lock": (I32, POINTER),
-    "pthread_mutex_unlock": (I32, POINTER),
-    "pthread_sigmask": (I32, I32, POINTER, POINTER),
-    "sched_yield": (I32,),
-    "sigfillset": (I32, POINTER),
-}
-"""Functions of the C library: result, parameters."""
 
 ROOM = 64
 """Bytes for a mutex or a condition variable (48 on Linux, 64 on macOS at the most), and for a share: a cache line."""
@@ -107,7 +87,7 @@ class _Function:
 
     def system(self, name: str, *arguments: Any) -> Any:
         """Call the C library."""
-        result, *parameters = SYSTEM[name]
+        result, *parameters = (getattr(llvm_types, kind) for kind in SYSTEM[name])
         known = self.module.globals.get(name) or ir.Function(self.module, ir.FunctionType(result, parameters), name)
         return self.builder.call(known, arguments)
 

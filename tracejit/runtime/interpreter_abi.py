@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.lower import interpreter
+from tracejit.lower import linking
 
 _TYPES = {
     "PyArray_Type": np.ndarray,
@@ -44,10 +44,10 @@ def native_entry_works() -> bool:
 
 def addresses() -> dict[str, int]:
     """Where the functions and objects are that emitted code names."""
-    found = {name: ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p) for name in interpreter.FUNCTIONS}
+    found = {name: ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p) for name in linking.FUNCTIONS}
     table = _numpy_functions()
-    numpy = {name: word(table + 8 * place) for name, (place, _) in interpreter.NUMPY_FUNCTIONS.items()}
-    return {name: at.value or 0 for name, at in found.items()} | numpy | {n: id(_TYPES[n]) for n in interpreter.OBJECTS}
+    numpy = {name: word(table + 8 * place) for name, (place, _) in linking.NUMPY_FUNCTIONS.items()}
+    return {name: at.value or 0 for name, at in found.items()} | numpy | {n: id(_TYPES[n]) for n in linking.OBJECTS}
 
 
 def word(address: int) -> int:
@@ -69,17 +69,17 @@ def _fields_are_known() -> bool:
     pair: tuple[Any, ...] = (object(), object())
     items, cell = list(pair), CellType(array)
     expected = [
-        (at + interpreter.TYPE, id(np.ndarray)),
-        (at + interpreter.DATA, array.__array_interface__["data"][0]),
-        (at + interpreter.DESCRIPTOR, id(array.dtype)),
-        (id(pair) + interpreter.LENGTH, 2),
-        (id(pair) + interpreter.TUPLE_ITEMS + 8, id(pair[1])),
-        (id(items) + interpreter.LENGTH, 2),
-        (word(id(items) + interpreter.LIST_ITEMS) + 8, id(items[1])),
-        (id(cell) + interpreter.VALUE, at),
+        (at + linking.TYPE, id(np.ndarray)),
+        (at + linking.DATA, array.__array_interface__["data"][0]),
+        (at + linking.DESCRIPTOR, id(array.dtype)),
+        (id(pair) + linking.LENGTH, 2),
+        (id(pair) + linking.TUPLE_ITEMS + 8, id(pair[1])),
+        (id(items) + linking.LENGTH, 2),
+        (word(id(items) + linking.LIST_ITEMS) + 8, id(items[1])),
+        (id(cell) + linking.VALUE, at),
     ]
-    half = [(at + interpreter.RANK, array.ndim), (at + interpreter.FLAGS, array.flags.num)]
-    vectors = [(interpreter.DIMENSIONS, array.shape), (interpreter.STRIDES, array.strides)]
+    half = [(at + linking.RANK, array.ndim), (at + linking.FLAGS, array.flags.num)]
+    vectors = [(linking.DIMENSIONS, array.shape), (linking.STRIDES, array.strides)]
     scalars: list[tuple[Any, Any]] = [
         (np.float64(2.5), ctypes.c_double),
         (np.int16(-3), ctypes.c_int16),
@@ -89,6 +89,6 @@ def _fields_are_known() -> bool:
         all(word(address) == value for address, value in expected)
         and all(ctypes.c_int32.from_address(address).value == value for address, value in half)
         and all(tuple((ctypes.c_int64 * 2).from_address(word(at + field))) == value for field, value in vectors)
-        and all(kind.from_address(id(scalar) + interpreter.VALUE).value == scalar for scalar, kind in scalars)
+        and all(kind.from_address(id(scalar) + linking.VALUE).value == scalar for scalar, kind in scalars)
         and word(_numpy_functions() + 8 * 2) == id(np.ndarray)
     )

@@ -16,11 +16,9 @@ from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 
-import llvmlite
-import llvmlite.binding as llvm
-
 from tracejit.ops.table import OPS
 from tracejit.runtime.disk_cache import DiskCache
+from tracejit.runtime.llvm_binding import llvm
 from tracejit.runtime.machine_code import LoadedKernel, MachineCode, make_entry
 from tracejit.schedule.kernel import Apply, Kernel, Reduce
 
@@ -153,10 +151,10 @@ def _key(kernel: Kernel) -> str:
 def environment() -> str:
     """All but the kernel that decides the machine code: the CPU, the compilers, and our emitters' own sources."""
     parts = [
-        llvm.get_process_triple(),
-        llvm.get_host_cpu_name(),
-        llvm.get_host_cpu_features().flatten(),
-        f"llvmlite {llvmlite.__version__}, LLVM {llvm.llvm_version_info}",
+        llvm().get_process_triple(),
+        llvm().get_host_cpu_name(),
+        llvm().get_host_cpu_features().flatten(),
+        f"llvmlite {import_module('llvmlite').__version__}, LLVM {llvm().llvm_version_info}",
         sys.version,
         _source_hash(Path(__file__).parent.parent),
     ]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import llvmlite.binding as llvm
+from tracejit.runtime.llvm_binding import llvm
 
 DEFAULT_CACHES = {1: 32 << 10, 2: 512 << 10, 3: 8 << 20}
 """Bytes of the caches of a level, where the system does not say."""
@@ -98,5 +98,5 @@ def _processor() -> str:
 
 def _vector_bytes() -> int:
     """Of the widest vector registers that code is compiled for."""
-    features = llvm.get_host_cpu_features()
+    features = llvm().get_host_cpu_features()
     return next((size for name, size in (("avx512f", 64), ("avx", 32)) if features.get(name)), 16)

@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 
 from tracejit.lower.abi import ENTRY, FINAL, MAIN, has_final, layout
-from tracejit.lower.interpreter import FUNCTIONS, NUMPY_FUNCTIONS, OBJECTS
-from tracejit.lower.thread_pool import LAUNCH_AT
+from tracejit.lower.linking import FUNCTIONS, LAUNCH_AT, NUMPY_FUNCTIONS, OBJECTS
 from tracejit.runtime.interpreter_abi import addresses, native_entry_works, portable
+from tracejit.runtime.llvm_binding import llvm
 from tracejit.schedule.kernel import Kernel
 
 Entry = Callable[..., "int | None"]
@@ -28,7 +27,7 @@ Entry = Callable[..., "int | None"]
 _METH_FASTCALL = 0x0080
 
 POOL_WORDS = (ctypes.c_int64 * 2)()
-"""What emitted code knows of threads (`lower.thread_pool.LAUNCH_AT`): the address of the function that shares a kernel
+"""What emitted code knows of threads (`lower.linking.LAUNCH_AT`): the address of the function that shares a kernel
 out among them, zero until there is a pool; and how many there may be, zero until someone has asked."""
 
 
@@ -57,11 +56,11 @@ class MachineCode:
         with self._lock:
             _prepare_llvm()
             # the engine owns its target machine and its module: neither can be shared
-            machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(jit=True)
-            empty = llvm.parse_assembly("")
-            empty.triple = llvm.get_process_triple()
-            self._engine = llvm.create_mcjit_compiler(empty, machine)
-            self._engine.add_object_file(llvm.ObjectFileRef.from_data(object_code))
+            machine = llvm().Target.from_triple(llvm().get_process_triple()).create_target_machine(jit=True)
+            empty = llvm().parse_assembly("")
+            empty.triple = llvm().get_process_triple()
+            self._engine = llvm().create_mcjit_compiler(empty, machine)
+            self._engine.add_object_file(llvm().ObjectFileRef.from_data(object_code))
             self._engine.finalize_object()
 
     def address(self, name: str) -> int:
@@ -76,19 +75,19 @@ class MachineCode:
 @lru_cache(maxsize=1)
 def _prepare_llvm() -> None:
     """Set up LLVM for the host and tell it where the interpreter's functions are."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
+    llvm().initialize_native_target()
+    llvm().initialize_native_asmprinter()
     known = addresses() if native_entry_works() else {}
-    llvm.add_symbol(LAUNCH_AT, ctypes.addressof(POOL_WORDS))
+    llvm().add_symbol(LAUNCH_AT, ctypes.addressof(POOL_WORDS))
     for name in (*FUNCTIONS, *NUMPY_FUNCTIONS, *OBJECTS):
-        llvm.add_symbol(name, known.get(name, 1))  # elsewhere the entries are linked but never called
+        llvm().add_symbol(name, known.get(name, 1))  # elsewhere the entries are linked but never called
 
 
 def host_object(module: Any) -> bytes:
     """Object code of a module (llvmlite.ir) that has no loops to vectorize: LLVM's code generator alone will do."""
     _prepare_llvm()
-    parsed = llvm.parse_assembly(str(module))
-    target = llvm.Target.from_triple(llvm.get_process_triple())
+    parsed = llvm().parse_assembly(str(module))
+    target = llvm().Target.from_triple(llvm().get_process_triple())
     return bytes(target.create_target_machine(opt=0, jit=True).emit_object(parsed))
 
 

@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 
-from tracejit.lower.probe import BLOCK, COPY, SPIN, emit_probe
 from tracejit.runtime.kernel_cache import KERNELS
 from tracejit.runtime.machine import Machine, machine
 from tracejit.runtime.machine_code import POOL_WORDS, compile_host_module
@@ -60,15 +61,16 @@ def speeds() -> Speeds:
 def measure(here: Machine) -> Speeds:
     """Measure: a few milliseconds.  Between two launches workers sleep for as long as one thread takes for a probe."""
     start_pool()
-    code = compile_host_module(emit_probe())
+    probe: Any = import_module("tracejit.lower.probe")  # needed once a machine
+    code = compile_host_module(probe.emit_probe())
     kind = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 2)
     launch = kind(POOL_WORDS[0])
-    spin, copy = code.address(SPIN), code.address(COPY)
+    spin, copy = code.address(probe.SPIN), code.address(probe.COPY)
     alone, together = _times(lambda: launch(spin, None, _STEPS, 1), lambda: launch(spin, None, _STEPS, here.cpus))
-    size = 2 * here.own_cache // BLOCK * BLOCK
+    size = 2 * here.own_cache // probe.BLOCK * probe.BLOCK
     source, target = np.ones(size, np.uint8), np.ones(size, np.uint8)
     words = np.array([target.ctypes.data, source.ctypes.data])
-    (copied,) = _times(lambda: launch(copy, words.ctypes.data, size // BLOCK, 1))
+    (copied,) = _times(lambda: launch(copy, words.ctypes.data, size // probe.BLOCK, 1))
     return Speeds(_believed(together - alone / here.cpus, _WAKE), _believed(copied / (2 * size), _MEMORY_BYTE))
 
 

@@ -7,8 +7,10 @@ import hashlib
 import os
 import signal
 import threading
+from importlib import import_module
+from typing import Any
 
-from tracejit.lower.thread_pool import LAUNCH, RESET, SYSTEM, emit_pool
+from tracejit.lower.linking import LAUNCH, RESET, SYSTEM
 from tracejit.runtime.kernel_cache import KERNELS, environment
 from tracejit.runtime.machine_code import POOL_WORDS, MachineCode, host_object
 
@@ -40,6 +42,8 @@ def _object_code() -> bytes:
     name = KERNELS.disk.object_name(key)
     found = None if name is None else KERNELS.disk.read_object(name)
     if found is None:
-        found = host_object(emit_pool(int(signal.SIG_SETMASK)))
+        # a process that finds the code on disk does without what emits it
+        emitters: Any = import_module("tracejit.lower.thread_pool")
+        found = host_object(emitters.emit_pool(int(signal.SIG_SETMASK)))
         KERNELS.disk.write([key], found)
     return found

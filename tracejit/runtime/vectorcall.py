@@ -11,13 +11,13 @@ import ctypes
 from array import array
 from collections.abc import Callable
 from functools import lru_cache
+from importlib import import_module
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
-from tracejit.lower import call_dispatch as offsets
-from tracejit.lower.call_dispatch import DISPATCH, emit_dispatch
-from tracejit.lower.call_entry import NAME, emit_call
+from tracejit.lower import linking as offsets
 from tracejit.lower.call_plan import CallPlan
+from tracejit.lower.linking import CALL, DISPATCH
 from tracejit.runtime.buffers import SMALL
 from tracejit.runtime.interpreter_abi import portable, word
 from tracejit.runtime.machine_code import MachineCode, compile_host_module
@@ -142,7 +142,7 @@ class NativeCall:
             "Q",
             (
                 0 if following is None else following.address,
-                code.address(NAME),
+                code.address(CALL),
                 id(self),
                 _at(calls),
                 _at(off),
@@ -185,10 +185,13 @@ def _code(plan: CallPlan) -> MachineCode:
     key = repr(plan)
     code = _codes.get(key)
     if code is None:
-        code = _codes[key] = compile_host_module(emit_call(plan, SMALL))
+        # emitters are loaded by a process that needs them, as for kernels
+        emitters: Any = import_module("tracejit.lower.call_entry")
+        code = _codes[key] = compile_host_module(emitters.emit_call(plan, SMALL))
     return code
 
 
 @lru_cache(maxsize=1)
 def _dispatch() -> MachineCode:
-    return compile_host_module(emit_dispatch())
+    emitters: Any = import_module("tracejit.lower.call_dispatch")
+    return compile_host_module(emitters.emit_dispatch())

@@ -1,0 +1,96 @@
+"""What emitted code and those who load it agree on: symbols and offsets.
+
+No LLVM is needed to know them, so a process that finds its code on disk loads it without the emitters.
+"""
+
+from __future__ import annotations
+
+REFERENCES, TYPE, VALUE = 0, 8, 16
+"""Offsets in an object: its reference count, its type, and the value of a NumPy scalar, a float or a cell."""
+
+DATA, RANK, DIMENSIONS, STRIDES, DESCRIPTOR, FLAGS = 16, 24, 32, 40, 56, 64
+"""Offsets of the fields of PyArrayObject; NumPy's public ABI."""
+
+LENGTH, TUPLE_ITEMS, LIST_ITEMS = 16, 24, 24
+"""Offsets in a tuple and a list: the length; a tuple's items, the pointer to a list's."""
+
+FUNCTIONS: dict[str, tuple[str, ...]] = {
+    "PyDict_GetItemWithError": ("POINTER", "POINTER", "POINTER"),
+    "PyErr_Clear": ("VOID",),
+    "PyErr_Occurred": ("POINTER",),
+    "PyEval_RestoreThread": ("VOID", "POINTER"),
+    "PyEval_SaveThread": ("POINTER",),
+    "PyFloat_AsDouble": ("DOUBLE", "POINTER"),
+    "PyList_New": ("POINTER", "I64"),
+    "PyList_SetItem": ("I32", "POINTER", "I64", "POINTER"),
+    "PyLong_AsLongLong": ("I64", "POINTER"),
+    "PyLong_AsUnsignedLongLongMask": ("I64", "POINTER"),
+    "PyLong_FromLongLong": ("POINTER", "I64"),
+    "PyMem_RawFree": ("VOID", "POINTER"),
+    "PyMem_RawMalloc": ("POINTER", "I64"),
+    "PyObject_GetAttr": ("POINTER", "POINTER", "POINTER"),
+    "PyObject_IsTrue": ("I32", "POINTER"),
+    "PyObject_Vectorcall": ("POINTER", "POINTER", "POINTER", "I64", "POINTER"),
+    "PyTuple_New": ("POINTER", "I64"),
+    "PyTuple_SetItem": ("I32", "POINTER", "I64", "POINTER"),
+    "Py_DecRef": ("VOID", "POINTER"),
+    "Py_IncRef": ("VOID", "POINTER"),
+}
+"""CPython's functions: result, parameters, by the names that `llvm_types` has for their types."""
+
+NUMPY_FUNCTIONS: dict[str, tuple[int, tuple[str, ...]]] = {
+    "PyArray_NewFromDescr": (
+        94,
+        ("POINTER", "POINTER", "POINTER", "I32", "POINTER", "POINTER", "POINTER", "I32", "POINTER"),
+    ),
+    "PyArray_Scalar": (60, ("POINTER", "POINTER", "POINTER", "POINTER")),
+}
+"""NumPy's: place in its table of functions, and result, parameters."""
+
+OBJECTS = (
+    "PyArray_Type",
+    "PyBool_Type",
+    "PyFloat_Type",
+    "PyList_Type",
+    "PyLong_Type",
+    "PyTuple_Type",
+    "_Py_NoneStruct",
+    "_Py_TrueStruct",
+)
+"""Objects whose address emitted code knows."""
+
+LAUNCH_AT = "tj_launch_at"
+"""Name of the word that holds the address of `tj_launch`, for other emitted code; zero while there is no pool."""
+
+VECTORCALL, CONTEXT, INSTANCE_SIZE = 16, 24, 32
+"""Offsets in an instance of its vectorcall pointer and its first context, and its size without what subclasses add."""
+
+DISPATCH = "tj_dispatch"
+"""The function's name in its module."""
+
+LAUNCH, RESET = "tj_launch", "tj_reset_pool"
+"""Names of the pool's functions: one shares a kernel out, one forgets all workers."""
+
+SYSTEM: dict[str, tuple[str, ...]] = {
+    "calloc": ("POINTER", "I64", "I64"),
+    "free": ("VOID", "POINTER"),
+    "pthread_cond_init": ("I32", "POINTER", "POINTER"),
+    "pthread_cond_signal": ("I32", "POINTER"),
+    "pthread_cond_wait": ("I32", "POINTER", "POINTER"),
+    "pthread_create": ("I32", "POINTER", "POINTER", "POINTER", "POINTER"),
+    "pthread_detach": ("I32", "POINTER"),
+    "pthread_mutex_init": ("I32", "POINTER", "POINTER"),
+    "pthread_mutex_lock": ("I32", "POINTER"),
+    "pthread_mutex_unlock": ("I32", "POINTER"),
+    "pthread_sigmask": ("I32", "I32", "POINTER", "POINTER"),
+    "sched_yield": ("I32",),
+    "sigfillset": ("I32", "POINTER"),
+}
+"""Functions of the C library: result, parameters."""
+
+CALL = "tj_call"
+"""The name of a native call in its module."""
+
+
+class NotNative(Exception):
+    """Emitted code cannot do this; the portable way does it."""
