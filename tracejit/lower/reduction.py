@@ -14,12 +14,14 @@ import numpy as np
 
 from tracejit.lower.abi import accumulator_dtype
 from tracejit.lower.instructions import Emitter
-from tracejit.lower.llvm_types import memory_type, register_type
+from tracejit.lower.llvm_types import I1, memory_type, register_type
 from tracejit.lower.scalar_llvm import LlvmScalar, store_value
 from tracejit.ops.table import OPS
 from tracejit.schedule.kernel import Instruction, Reduce
 from tracejit.vecmath import language
 from tracejit.vecmath.language import Scalar
+
+_BOOL = np.dtype(bool)
 
 BLOCK = 128
 """Elements of the innermost axis that are added up freely in a compensated sum; NumPy's pairwise sum has the same."""
@@ -28,6 +30,9 @@ COLUMN_BLOCK = 8
 """Steps of a column that are added up one after the other; a pairwise sum of NumPy is no more accurate than that."""
 
 _REASSOCIABLE = frozenset({"fadd", "fmul"})
+
+_NUMBERS = ("nnan", "nsz")
+"""Flags of a step on what is known to be no NaN; which of two zeros is the larger, NumPy leaves open too."""
 
 
 class Combiner:
@@ -87,12 +92,15 @@ class Accumulator(Combiner):
     def __init__(self, emitter: Emitter, instruction: Instruction, value_dtype: str) -> None:
         super().__init__(emitter, instruction, value_dtype)
         self._total = self.slot(self.dtype)
+        self._nan = self.slot(_BOOL) if self.op.of_numbers is not None and self.dtype.kind == "f" else None
         self._lost = self.slot(self.dtype)
         self._block = self.slot(self.dtype)
 
     def start(self) -> None:
         """Forget everything."""
         self.put(self._total, self.identity(self.dtype))
+        if self._nan is not None:
+            self.put(self._nan, LlvmScalar(self.emitter.builder, I1(0), _BOOL))
         if self.compensated:
             self.put(self._lost, self.identity(self.dtype))
 
@@ -103,8 +111,20 @@ class Accumulator(Combiner):
 
     def step(self, value: Scalar) -> None:
         """Take in one value."""
+        if self._nan is not None:
+            self._step_of_numbers(language.cast(value, self.dtype))
+            return
         slot = self._block if self.compensated else self._total
         self.put(slot, self.combine(self.get(slot, self.dtype), value, free=True))
+
+    def _step_of_numbers(self, value: Scalar) -> None:
+        """The cheaper step, and whether there ever was a NaN: then the total, whatever it is, does not count."""
+        assert self.op.of_numbers is not None
+        result = self.op.of_numbers(self.get(self._total, self.dtype), value)
+        for instruction in (result.value, result.value.operands[0]):  # type: ignore[attr-defined]
+            instruction.flags = [*instruction.flags, *_NUMBERS]
+        self.put(self._total, result)
+        self.put(self._nan, self.get(self._nan, _BOOL) | language.isnan(value))
 
     def end_block(self) -> None:
         """Add the block to the total."""
@@ -131,6 +151,8 @@ class Accumulator(Combiner):
     def total(self) -> Scalar:
         """All that was taken in, in the accumulator's dtype."""
         total = self.get(self._total, self.dtype)
+        if self._nan is not None:
+            return language.select(self.get(self._nan, _BOOL), float("nan"), total)
         return compensate(total, self.get(self._lost, self.dtype)) if self.compensated else total
 
     def result(self) -> Scalar:

@@ -33,6 +33,14 @@ def _min(accumulator: Scalar, value: Scalar) -> Scalar:
     return accumulator & value if value.dtype.kind == "b" else sl.minimum(accumulator, value)
 
 
+def _larger(accumulator: Scalar, value: Scalar) -> Scalar:
+    return sl.select(value > accumulator, value, accumulator)
+
+
+def _smaller(accumulator: Scalar, value: Scalar) -> Scalar:
+    return sl.select(value < accumulator, value, accumulator)
+
+
 def _sum_jvp(rules: Any, node: Any, tangents: Sequence[Any]) -> Any:
     return rules.sum(tangents[0], node["axes"])
 
@@ -128,6 +136,7 @@ register(
         _max,
         np.maximum,
         identity=_lowest,
+        of_numbers=_larger,
         jvp=_extremum_jvp,
         vjp=_extremum_vjp,
         batch=_reduction_batch,
@@ -143,6 +152,7 @@ register(
         _min,
         np.minimum,
         identity=_highest,
+        of_numbers=_smaller,
         jvp=_extremum_jvp,
         vjp=_extremum_vjp,
         batch=_reduction_batch,

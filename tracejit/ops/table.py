@@ -37,6 +37,7 @@ class Op:
     symbol: how the op prints: "{0} + {1}"; None prints a call by name.
     cost: scalar instructions an element, roughly; what fusion and threading reckon with.
     identity: reduce: the neutral element for a dtype.
+    of_numbers: reduce: a cheaper combining step of floats, right where none is NaN; a NaN makes the result NaN.
     compensated: reduce: a floating-point sum, whose rounding errors the lowering keeps small.
     domain: the interval that random tests draw from.
     ulp: the promised error against the exact result in units in the last place; 0 is bit-equal to NumPy.
@@ -59,6 +60,7 @@ class Op:
     symbol: str | None = None
     cost: int = 1
     identity: Callable[[np.dtype[Any]], Any] | None = None
+    of_numbers: Callable[..., Scalar] | None = None
     compensated: bool = False
     domain: tuple[float, float] = (-10.0, 10.0)
     ulp: float = 0.0

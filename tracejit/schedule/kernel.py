@@ -12,7 +12,8 @@ before them outside; what they compute is seen outside only through `Result`.  A
 
 Four forms, told apart by `Kernel.form`:
 
-* `map`: at least one outer axis; parallel over the first outer axis.
+* `map`: at least one outer axis; parallel over the first outer axis.  Rows that are short when the kernel is called
+  run side by side (see `lower.columns`).
 * `reduce_all`: no outer axis, the first stage reduces over all its axes; parallel over fixed chunks of `CHUNK`
   elements of the stage's first axis (so the result does not depend on the number of threads), partial results in the
   operand of role `partial`, combined in order; later stages have no axes (the epilogue).
