@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tracejit.ir import size as sizes
 from tracejit.ir.node import Indices, Shape
 from tracejit.ir.size import Dimension
 from tracejit.lower.abi import panel_axes, panel_units
@@ -139,13 +140,15 @@ def view_text(source: str, indices: Indices, source_shape: Shape, shape: Shape) 
             continue
         axes.append(index.axis)
         count = shape[index.axis]
-        tails.append(f":{count}")
-        if index.step == 1 and index.start == 0 and count == length:
-            keys.append(":")
+        if index.step == 1:  # a start is never negative, so the slice can say where it ends
+            whole = index.start == 0 and count == length
+            keys.append(":" if whole else f"{index.start}:{sizes.add(index.start, count)}")
+            tails.append(":")
         else:
-            keys.append(f"{index.start}::{index.step}" if index.step != 1 else f"{index.start}:")
+            keys.append(f"{index.start}::{index.step}")
+            tails.append(f":{count}")
     text = source if all(key == ":" for key in keys) else f"{source}[{', '.join(keys)}]"
-    if any(key != ":" for key in keys if ":" in key):
+    if any(tail != ":" for tail in tails):
         text += f"[{', '.join(tails)}]"
     while repeated := [axis for axis in axes if axes.count(axis) > 1]:
         first, second = (position for position, axis in enumerate(axes) if axis == repeated[0])

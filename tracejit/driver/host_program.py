@@ -31,9 +31,7 @@ class _Writer:
     raise_index: Callable[..., Any]
 
     def steps(self, program: Program) -> None:
-        last = _last_uses(program)
-        kept = {b.number for b in program.outputs} | {b.number for _, b in program.writebacks}
-        own = {buffer for buffer in defined(program) if buffer.kind == "allocated" and buffer.number not in kept}
+        released = _released(program)
         for position, step in enumerate(program.steps):
             if isinstance(step, Loop):
                 self.loop(step)
@@ -41,10 +39,7 @@ class _Writer:
                 self.branch(step)
             else:
                 write_step(self.code, step, self.entries, self.raise_index)
-            for buffer in dict.fromkeys(reads(step)):
-                # What was made around the body of a loop is there for the next iteration too.
-                if last.get(buffer) == position and buffer in own:
-                    self.code.lines.append(f"{buffer.name} = None")
+            self.code.lines += [f"{buffer.name} = None" for buffer in released.get(position, ())]
 
     def loop(self, step: Loop) -> None:
         """A `for`; where a condition decides, one without end."""
@@ -96,16 +91,28 @@ class _Writer:
             self.code.lines.append(f"{left} = {right}")
 
 
-def _last_uses(program: Program) -> dict[Buffer, int]:
-    """Where each buffer, or a view of it, is read last."""
-    owner: dict[Buffer, Buffer] = {}
+def _released(program: Program) -> dict[int, list[Buffer]]:
+    """Position -> the buffers to let go of after that step: what the program made itself, and views of it.
+
+    Views hold their memory as well as buffers do; what NumPy returned is memory like any other: kept until the end,
+    the temporaries of a long program would each be new memory from the system.  What was made around the body of a
+    loop is there for the next iteration too, and a view that leaves as a result keeps its source by reference.
+    """
+    kept = {b.number for b in program.outputs} | {b.number for _, b in program.writebacks}
+    own = {buffer for buffer in defined(program) if buffer.number not in kept}
+    owner = {step.target: step.source for step in program.steps if isinstance(step, View)}
     last: dict[Buffer, int] = {}
     for position, step in enumerate(program.steps):
-        if isinstance(step, View):
-            owner[step.target] = step.source
         for buffer in reads(step):
-            while buffer is not None:
-                last[buffer] = position
-                buffer = owner.get(buffer)  # type: ignore[assignment]
-    # A view that leaves as a result keeps its source; it holds a reference to it anyway.
-    return last
+            source: Buffer | None = buffer
+            while source is not None:
+                last[source] = position
+                source = owner.get(source)
+    released: dict[int, list[Buffer]] = {}
+    for buffer, position in last.items():
+        origin = buffer
+        while origin in owner:
+            origin = owner[origin]
+        if buffer in own and origin in own and origin.kind in ("allocated", "result"):
+            released.setdefault(position, []).append(buffer)
+    return released
