@@ -12,6 +12,8 @@ import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 
+from tracejit.lower.late_functions import TargetModule, inline_late_functions
+from tracejit.lower.llvm_types import interleaving, loop_id
 from tracejit.lower.scalar_llvm import LlvmScalar, load_value, store_value
 from tracejit.vecmath.language import Scalar
 
@@ -30,8 +32,9 @@ def _machine() -> Any:
 
 def emit_loop(definition: Callable[..., Scalar], inputs: tuple[np.dtype[Any], ...], output: np.dtype[Any]) -> str:
     """LLVM IR of `void kernel(in*..., out*, i64 n)`: one loop, nothing aliases."""
-    module = ir.Module("rig")
+    module = TargetModule("rig", llvm.get_host_cpu_features().flatten())
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_POINTER] * (len(inputs) + 1) + [_I64]), "kernel")
+    set.add(function.attributes, '"prefer-vector-width"="512"')  # as the kernels have it
     for argument in function.args[:-1]:
         argument.add_attribute("noalias")
     entry, body, done = (function.append_basic_block(name) for name in ("entry", "body", "done"))
@@ -51,7 +54,8 @@ def emit_loop(definition: Callable[..., Scalar], inputs: tuple[np.dtype[Any], ..
     store_value(builder, element(len(inputs), output), result)
     following = builder.add(i, ir.Constant(_I64, 1))
     i.add_incoming(following, builder.block)
-    builder.cbranch(builder.icmp_signed("<", following, function.args[-1]), body, done)
+    latch = builder.cbranch(builder.icmp_signed("<", following, function.args[-1]), body, done)
+    latch.set_metadata("llvm.loop", loop_id(module, interleaving(module, [body])))
     builder.position_at_end(done)
     builder.ret_void()
     return str(module)
@@ -75,6 +79,7 @@ class Compiled:
         options.slp_vectorization = True
         passes = llvm.create_pass_builder(machine, options)
         passes.getModulePassManager().run(module, passes)
+        inline_late_functions(module, passes)
         return module
 
     @cached_property

@@ -12,6 +12,7 @@ from llvmlite import ir
 from tracejit.lower.abi import ENTRY, FINAL, MAIN, has_final
 from tracejit.lower.entry_point import emit_entry
 from tracejit.lower.forms import emit_final, emit_main
+from tracejit.lower.late_functions import TargetModule, inline_late_functions
 from tracejit.lower.llvm_types import I1, I64, POINTER
 from tracejit.schedule.kernel import Kernel
 
@@ -19,9 +20,9 @@ LONG_BODY = 400
 """Instructions from which on a loop's last elements are done under a mask; it slows short bodies by up to a fifth."""
 
 
-def emit_module(kernels: Sequence[Kernel]) -> Any:
-    """An LLVM module (llvmlite.ir) with the functions of every kernel."""
-    module = ir.Module("tracejit")
+def emit_module(kernels: Sequence[Kernel], features: str = "") -> Any:
+    """An LLVM module (llvmlite.ir) with the functions of every kernel, for a CPU with some features (LLVM's names)."""
+    module = TargetModule("tracejit", features)
     module.triple = llvm.get_process_triple()
     for kernel in kernels:
         main = _function(module, MAIN + kernel.structure, I64, POINTER, I64, I64)
@@ -72,18 +73,18 @@ def _function(module: Any, name: str, result: Any, *parameters: Any) -> Any:
 def compile_kernels(kernels: Sequence[Kernel]) -> bytes:
     """Object code with `tj_kernel_`, `tj_entry_` and, for some, `tj_final_` of every kernel."""
     machine = _target_machine()
-    return bytes(machine.emit_object(_optimized(emit_module(kernels), machine)))
+    return bytes(machine.emit_object(_optimized(emit_module(kernels, _features()), machine)))
 
 
 def assembly(kernels: Sequence[Kernel]) -> str:
     """The same as text, to read."""
     machine = _target_machine()
-    return str(machine.emit_assembly(_optimized(emit_module(kernels), machine)))
+    return str(machine.emit_assembly(_optimized(emit_module(kernels, _features()), machine)))
 
 
 def optimized(kernels: Sequence[Kernel]) -> str:
     """The LLVM IR that the assembly is made from, to read."""
-    return str(_optimized(emit_module(kernels), _target_machine()))
+    return str(_optimized(emit_module(kernels, _features()), _target_machine()))
 
 
 def _target_machine() -> Any:
@@ -92,7 +93,7 @@ def _target_machine() -> Any:
     llvm.initialize_native_asmprinter()
     target = llvm.Target.from_triple(llvm.get_process_triple())
     x86 = target.name.startswith("x86")
-    features = llvm.get_host_cpu_features().flatten()
+    features = _features()
     if x86:
         # Loads and inserts in place of gathers: microcode against data sampling made those of many Intel CPUs slower.
         features += ",+prefer-no-gather"
@@ -104,6 +105,10 @@ def _target_machine() -> Any:
         codemodel="jitdefault",
         jit=True,
     )
+
+
+def _features() -> str:
+    return str(llvm.get_host_cpu_features().flatten())
 
 
 def _optimized(module: Any, machine: Any) -> Any:
@@ -119,4 +124,5 @@ def _optimized(module: Any, machine: Any) -> Any:
     options.loop_vectorization, options.slp_vectorization = True, False
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(parsed, builder)
+    inline_late_functions(parsed, builder)
     return parsed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -58,11 +59,11 @@ def access_group(module: ir.Module) -> Any:
     return _distinct(module)
 
 
-def parallel_loop_id(module: ir.Module, group: Any, flat: bool = False) -> Any:
+def parallel_loop_id(module: ir.Module, group: Any, body: Sequence[Any], flat: bool = False) -> Any:
     """A loop id saying that accesses of `group` carry no dependence from one iteration to another.
 
     With it the vectorizer needs no run-time alias checks.  `flat`: the loop is short, of constant length, and no loop
-    any more once it is vectorized.  The node's first operand has to be the node itself.
+    any more once it is vectorized.
     """
     properties = [module.add_metadata(("llvm.loop.parallel_accesses", group))]
     if flat:
@@ -70,6 +71,30 @@ def parallel_loop_id(module: ir.Module, group: Any, flat: bool = False) -> Any:
         unrolled = module.add_metadata(("llvm.loop.unroll.full",))
         properties.append(module.add_metadata(("llvm.loop.unroll.disable",)))
         properties.append(module.add_metadata(("llvm.loop.vectorize.followup_vectorized", unrolled)))
+    else:
+        properties.extend(interleaving(module, body))
+    return loop_id(module, properties)
+
+
+def loop_id(module: ir.Module, properties: Sequence[Any]) -> Any:
+    """A loop id with some properties; its first operand has to be the node itself."""
     loop = _distinct(module)
     loop.operands = (loop, *properties)
     return loop
+
+
+_LATENT = 8
+_LARGE = 400
+
+
+def interleaving(module: ir.Module, body: Sequence[Any]) -> list[Any]:
+    """The loop property that has two vectors computed side by side, for a body (blocks) that gains by it.
+
+    A polynomial is a chain of operations that wait for each other, and a CPU looks ahead about as far as one of them
+    is long.  In a large body there is enough else to do, and it would take long to compile.
+    """
+    instructions = [instruction for block in body for instruction in block.instructions]
+    fused = sum(i.opname == "call" and i.callee.name.startswith("llvm.fma") for i in instructions)
+    if fused < _LATENT or len(instructions) > _LARGE:
+        return []
+    return [module.add_metadata(("llvm.loop.interleave.count", ir.Constant(I32, 2)))]

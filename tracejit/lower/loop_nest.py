@@ -113,7 +113,8 @@ class LoopNest:
         i.add_incoming(following, builder.block)
         latch = builder.cbranch(builder.icmp_signed("<", following, end), preamble, exit_block)
         if parallel:
-            latch.set_metadata("llvm.loop", parallel_loop_id(self.module, group, flat))
+            blocks = self.function.blocks[self.function.blocks.index(preamble) :]
+            latch.set_metadata("llvm.loop", parallel_loop_id(self.module, group, blocks, flat))
         builder.position_at_end(exit_block)
 
     @contextmanager

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
+from tracejit.lower.late_functions import emit_ldexp, emit_rare
 from tracejit.lower.llvm_types import register_type
 from tracejit.vecmath.language import PRIMITIVES, Scalar
 
@@ -275,90 +276,11 @@ def _table(builder: Any, operands: tuple[Any, ...], dtype: np.dtype[Any] | None)
 
 
 def _rare(builder: Any, operands: tuple[Any, ...], dtype: np.dtype[Any] | None) -> Any:
-    """Call a function that branches.
-
-    For the loop vectorizer the function has vector variants, named by LLVM's vector function ABI attribute; they
-    branch once a vector.  GPUs branch by the element anyway.
-    """
-    x, bound, definition, usual = operands
-    module = builder.module
-    name = f"rare_{definition.__module__}_{definition.__qualname__}_{x.dtype}".replace(".", "_")
-    function = module.globals.get(name) or module.globals.get(f"{name}_x1")
-    if function is None:
-        branching = _rare_function(module, f"{name}_x1", x.dtype)
-        inner = ir.IRBuilder(branching.append_basic_block("entry"))
-        argument, otherwise = branching.args
-        limit = ir.Constant(argument.type, bound)
-        beyond = inner.fcmp_ordered(">", _intrinsic_on(inner, "llvm.fabs", argument), limit)
-        with inner.if_then(beyond, likely=False):
-            inner.ret(definition(LlvmScalar(inner, argument, x.dtype)).value)
-        inner.ret(otherwise)
-        if "nvptx" in module.triple:
-            return builder.call(branching, [x.value, usual.value])
-        # a function of its own: were the lanes' calls in the variants vectorized in turn, they would never end
-        function = _rare_function(module, name, x.dtype)
-        inner = ir.IRBuilder(function.append_basic_block("entry"))
-        inner.ret(inner.call(branching, function.args))
-        widths = [size // x.dtype.itemsize for size in (16, 32, 64)]
-        variants = ",".join(_rare_variant(function, branching, bound, width) for width in widths)
-        # an attribute that llvmlite does not list; LLVM looks it up on the callee
-        set.add(function.attributes, f'"vector-function-abi-variant"="{variants}"')
-    return builder.call(function, [x.value, usual.value])
+    return emit_rare(*operands)
 
 
-def _rare_function(module: Any, name: str, dtype: np.dtype[Any]) -> Any:
-    kind = register_type(dtype)
-    function = ir.Function(module, ir.FunctionType(kind, [kind, kind]), name)
-    function.linkage = "internal"
-    _out_of_line(function)
-    return function
-
-
-def _out_of_line(function: Any) -> None:
-    """Not inlined; and pure, which the vectorizer has to know.
-
-    On CPUs not optimized either: it hardly ever runs, and that halves the time to compile a kernel that calls sin.
-    """
-    for attribute in ("noinline", "nounwind", "readnone"):
-        function.attributes.add(attribute)
-    if "nvptx" not in function.module.triple:
-        set.add(function.attributes, "willreturn")  # llvmlite does not list it
-        function.attributes.add("optnone")
-
-
-def _rare_variant(function: Any, branching: Any, bound: float, width: int) -> str:
-    """Emit the variant of a `rare` function for `width` lanes, and return its entry of the ABI attribute."""
-    scalar = function.args[0].type
-    kind = ir.VectorType(scalar, width)
-    name = f"{function.name}_x{width}"
-    variant = ir.Function(function.module, ir.FunctionType(kind, [kind, kind]), name)
-    variant.linkage = "weak_odr"  # nothing refers to it before the vectorizer does, yet it has to be there then
-    _out_of_line(variant)
-    builder = ir.IRBuilder(variant.append_basic_block("entry"))
-    x, result = variant.args
-    limit = ir.Constant(kind, [ir.Constant(scalar, bound)] * width)
-    beyond = builder.fcmp_ordered(">", _intrinsic_on(builder, "llvm.fabs", x), limit)
-    mask = builder.bitcast(beyond, ir.IntType(width))
-    with builder.if_then(builder.icmp_unsigned("!=", mask, ir.Constant(mask.type, 0)), likely=False):
-        usual = result
-        for lane in range(width):
-            position = ir.Constant(ir.IntType(32), lane)
-            arguments = [builder.extract_element(vector, position) for vector in (x, usual)]
-            result = builder.insert_element(result, builder.call(branching, arguments), position)
-        builder.ret(result)
-    builder.ret(variant.args[1])
-    return f"_ZGV_LLVM_N{width}vv_{function.name}({name})"
-
-
-def _intrinsic_on(builder: Any, name: str, value: Any) -> Any:
-    """An intrinsic of one operand, a vector perhaps."""
-    kind = value.type
-    suffix = f"v{kind.count}{kind.element.intrinsic_name}" if isinstance(kind, ir.VectorType) else kind.intrinsic_name
-    full = f"{name}.{suffix}"
-    function = builder.module.globals.get(full)
-    if function is None:
-        function = ir.Function(builder.module, ir.FunctionType(kind, [kind]), full)
-    return builder.call(function, [value])
+def _ldexp(builder: Any, operands: tuple[Any, ...], dtype: np.dtype[Any] | None) -> Any:
+    return emit_ldexp(*operands)
 
 
 def _libm(builder: Any, operands: tuple[Any, ...], dtype: np.dtype[Any] | None) -> Any:
@@ -407,6 +329,7 @@ _EMITTERS: dict[str, _Emitter] = {
     "select": _select,
     "cast": _cast,
     "table": _table,
+    "ldexp": _ldexp,
     "rare": _rare,
     "libm": _libm,
 }

@@ -53,7 +53,7 @@ def sinh(x: Scalar) -> Scalar:
 def cosh(x: Scalar) -> Scalar:
     """Hyperbolic cosine, within 1 ULP: exp(|x|)/2 + 1/(2*exp(|x|)), both terms in two floats."""
     a = abs(x)
-    head, low = exp_parts(a, 0.5)
+    head, low = exp_parts(a, -1.0)
     quotient, correction = divide((x.constant(0.25), x.constant(0.0)), (head, low))
     total, error = fast_two_sum(head, quotient)
     return select(a > _large(x), head, total + (error + low + correction))

@@ -37,6 +37,7 @@ PRIMITIVES: dict[str, str] = {
     "copysign": "magnitude of a, sign bit of b",
     "minimum": "IEEE 754-2019 minimum: NaN if either is NaN, -0.0 < 0.0; integers too",
     "maximum": "IEEE 754-2019 maximum: NaN if either is NaN, -0.0 < 0.0; integers too",
+    "ldexp": "a * 2**n rounded once, for an integer n held in a float, at most twice the largest exponent",
     # comparisons: bool results, false on NaN but for `ne`
     "lt": "a < b",
     "le": "a <= b",
@@ -199,6 +200,11 @@ def copysign(x: Scalar, sign: Number) -> Scalar:
     return x.apply("copysign", x, _like(x, sign))
 
 
+def ldexp(a: Scalar, n: Scalar) -> Scalar:
+    """a * 2**n, over- and underflowing as the product does; n an integer-valued float within twice the exponents."""
+    return a.apply("ldexp", a, n)
+
+
 def minimum(a: Scalar, b: Number) -> Scalar:
     return a.apply("minimum", a, _like(a, b))
 
@@ -240,12 +246,13 @@ def table(values: tuple[float, ...], index: Scalar, dtype: Any) -> Scalar:
     return index.apply("table", index, values, dtype=np.dtype(dtype))
 
 
-def rare(x: Scalar, bound: float, definition: ScalarFunction, usual: Scalar) -> Scalar:
+def rare(x: Scalar, bound: float, definition: ScalarFunction, usual: Scalar, optimized: bool = False) -> Scalar:
     """`definition(x)` where |x| > bound, else `usual` (NaN too), with the dtype of x.
 
     The definition, a module-level function, is compiled out of line: arguments within the bound do not pay for it.
+    It is not optimized, which saves time to compile, unless it is worth it: where many an argument will be beyond.
     """
-    return x.apply("rare", x, bound, definition, usual, dtype=x.dtype)
+    return x.apply("rare", x, bound, definition, usual, optimized, dtype=x.dtype)
 
 
 def libm(name: str, *operands: Scalar) -> Scalar:
@@ -254,7 +261,20 @@ def libm(name: str, *operands: Scalar) -> Scalar:
 
 
 def polynomial(x: Scalar, coefficients: tuple[float, ...]) -> Scalar:
-    """Horner's rule by fma; coefficients from the constant term upwards."""
+    """A polynomial by fma, coefficients from the constant term upwards; a long one as E(x*x) + x*O(x*x).
+
+    Two chains of half the length are done sooner than one by Horner's rule (Knuth, TAOCP 2, 4.6.4).
+    """
+    if len(coefficients) < _LONG:
+        return _horner(x, coefficients)
+    square = x * x
+    return fma(x, _horner(square, coefficients[1::2]), _horner(square, coefficients[0::2]))
+
+
+_LONG = 5
+
+
+def _horner(x: Scalar, coefficients: tuple[float, ...]) -> Scalar:
     result = x.constant(coefficients[-1])
     for coefficient in reversed(coefficients[:-1]):
         result = fma(result, x, coefficient)
