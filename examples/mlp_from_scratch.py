@@ -1,7 +1,9 @@
-"""A neural network from scratch, trained three ways: by hand, on a tape, and compiled; all three agree.
+"""A neural network from scratch, trained five ways, from paper and pencil up to `model.fit`'s level; all agree.
 
 4 inputs, 3 hidden neurons, 1 output, sigmoids, squared error, gradient descent on all samples at once.  The gradients
-are worked out on paper by the chain rule, recorded by `GradientTape` as the network runs, or compiled together with it.
+are worked out on paper by the chain rule; or recorded by `GradientTape` as the network runs; or compiled together with
+it; or nodes of a graph, whose values a session gives and plain NumPy takes away from the weights; or of no concern,
+as `model.compile` and `train_on_batch` see to it all.
 """
 
 import time
@@ -9,6 +11,8 @@ import time
 import numpy as np
 
 import tracejit as tj
+import tracejit.graph as tf
+from tracejit import nn, optim
 
 X = np.array([[1.0, 0.0, 1.0, 0.0], [1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 0.0, 1.0]])
 WANTED = np.array([[1.0], [1.0], [0.0]])
@@ -57,6 +61,36 @@ def on_a_tape(weights, x, wanted):
 compiled = tj.jit(tj.value_and_grad(squared_error))
 
 
+def in_a_graph():
+    """Low level: placeholders for the weights, a node for each gradient; the updates are made outside."""
+    with tf.Graph().as_default():
+        variables = [tf.placeholder(tf.float64, weight.shape) for weight in initial()]
+        x, wanted = tf.placeholder(tf.float64, (None, 4)), tf.placeholder(tf.float64, (None, 1))
+        hidden = tf.sigmoid(tf.matmul(x, variables[0]) + variables[1])
+        output = tf.sigmoid(tf.matmul(hidden, variables[2]) + variables[3])
+        error = tf.reduce_sum(tf.pow(output - wanted, 2))
+        gradients = [tf.gradients(error, [variable])[0] for variable in variables]
+        session = tf.Session()
+
+    def error_and_gradients(weights, inputs, targets):
+        feeds = dict(zip(variables, weights, strict=True))
+        return session.run([error, gradients], feed_dict={**feeds, x: inputs, wanted: targets})
+
+    return error_and_gradients
+
+
+def high_level(steps):
+    """Layers in a row, a loss, an optimizer, `train_on_batch`."""
+    model = nn.Sequential()
+    model.add(nn.Dense(4, 3, activation="sigmoid", dtype=np.float64))
+    model.add(nn.Dense(3, 1, activation="sigmoid", dtype=np.float64))
+    model.load_state_dict(dict(zip(model.state_dict(), initial(), strict=True)))
+    model.compile(loss=lambda predicted, wanted: np.sum((predicted - wanted) ** 2), optimizer=optim.SGD(RATE))
+    for _ in range(steps):
+        error = model.train_on_batch(X, WANTED)
+    return error, list(model.state_dict().values())
+
+
 def train(error_and_gradients, steps):
     """Gradient descent; the last error and the weights found."""
     weights = initial()
@@ -67,11 +101,17 @@ def train(error_and_gradients, steps):
 
 
 def main(steps=2000):
-    ways = {"by hand": by_hand, "GradientTape": on_a_tape, "jit(value_and_grad)": compiled}
+    ways = {
+        "by hand": lambda: train(by_hand, steps),
+        "GradientTape": lambda: train(on_a_tape, steps),
+        "jit(value_and_grad)": lambda: train(compiled, steps),
+        "Session": lambda: train(in_a_graph(), steps),
+        "train_on_batch": lambda: high_level(steps),
+    }
     found = {}
     for name, way in ways.items():
         start = time.perf_counter()
-        error, found[name] = train(way, steps)
+        error, found[name] = way()
         print(f"{name:20} error {error:.12f} after {steps} steps, {time.perf_counter() - start:.2f} s")
     expected = found["by hand"]
     differences = [abs(a - b).max() for weights in found.values() for a, b in zip(weights, expected, strict=True)]

@@ -21,8 +21,8 @@ def load(name: str) -> ModuleType:
 
 
 def test_every_example_is_tested() -> None:
-    tested = {"image_filter", "black_scholes", "heat_equation", "mlp_from_scratch"}
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == tested
+    tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} <= tested
 
 
 def test_image_filter(capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,8 +65,47 @@ def test_mlp_from_scratch(capsys: pytest.CaptureFixture[str]) -> None:
     module = load("mlp_from_scratch")
     module.main()
     lines = capsys.readouterr().out.splitlines()
-    errors = [float(line.split(" error ")[1].split()[0]) for line in lines[:3]]
+    errors = [float(line.split(" error ")[1].split()[0]) for line in lines[:5]]
     assert max(errors) < 0.01 and max(errors) - min(errors) <= 1e-10
-    assert float(lines[3].rsplit(" ", 1)[1]) <= 1e-10
-    outputs = [float(line.split("->")[1].split()[0]) for line in lines[4:]]
+    assert float(lines[5].rsplit(" ", 1)[1]) <= 1e-10
+    outputs = [float(line.split("->")[1].split()[0]) for line in lines[6:]]
     assert [round(output) for output in outputs] == [1, 1, 0]
+
+
+def test_linear_regression(capsys: pytest.CaptureFixture[str]) -> None:
+    load("linear_regression").main()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["graph_mode", "eager_mode", "compiled"]
+    assert all("first [0.0, 0.4, 0.8, 1.2]  loss 90.24  then W = 2.000000, b = 0.000001" in line for line in lines)
+
+
+def test_pytorch_vs_tensorflow(capsys: pytest.CaptureFixture[str]) -> None:
+    load("pytorch_vs_tensorflow").main(steps=60)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert float(lines[3].rsplit(" ", 1)[1]) < 1e-12
+
+
+def test_ode_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    load("ode_fit").main(steps=200)
+    lines = capsys.readouterr().out.splitlines()
+    for line in lines[2:]:
+        found, true = (float(text.rstrip(")")) for text in (line.split()[2], line.split()[4]))
+        assert abs(found / true - 1) < 0.02
+
+
+@pytest.mark.slow
+def test_char_rnn(capsys: pytest.CaptureFixture[str]) -> None:
+    load("char_rnn").main(epochs=4, length=12)
+    lines = capsys.readouterr().out.splitlines()
+    losses = [float(line.split("loss ")[1].split()[0]) for line in lines[:3]]
+    assert losses[-1] < 0.5 * losses[0]
+    assert lines[-2].startswith("the graph is ") or lines[-1].startswith("the graph is ")
+
+
+@pytest.mark.slow
+def test_transformer_small(capsys: pytest.CaptureFixture[str]) -> None:
+    load("transformer_small").main(steps=40, batch=32)
+    lines = capsys.readouterr().out.splitlines()
+    losses = [float(line.rsplit(" ", 1)[1]) for line in lines[:3]]
+    assert losses[-1] < 0.8 * losses[0]

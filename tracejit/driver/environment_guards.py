@@ -11,6 +11,7 @@ import functools
 import math
 import types
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,6 +85,8 @@ def read_environment(function: Any, objects: list[Any]) -> Environment:
         if isinstance(value, types.FunctionType):
             if not _skipped(value.__module__):
                 pending.extend(_read_function(environment, value, names))
+            else:
+                pending.extend(_held_by(value))  # a function of the library may call the user's
         elif isinstance(value, type):
             if not _skipped(value.__module__):
                 classes.append(value)
@@ -104,6 +107,13 @@ def _named(methods: dict[str, list[Any]], names: set[str]) -> list[Any]:
     """The items of classes that the code read so far can name, and those that operators and calls reach unnamed."""
     known = [name for name in methods if name in names or name.startswith("__")]
     return [item for name in known for item in methods.pop(name)]
+
+
+def _held_by(function: types.FunctionType) -> Iterator[Any]:
+    """What a function closes over."""
+    for cell in function.__closure__ or ():
+        with suppress(ValueError):
+            yield cell.cell_contents
 
 
 def _hold_back(methods: dict[str, list[Any]], owner: type, but: str = "") -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from tracejit.driver.environment_guards import unchanged
 from tracejit.driver.host_code import ALIGNED, C_ALIGNED, WRITEABLE, Code, call_text, view_text
 from tracejit.driver.segments import Raised, Run
+from tracejit.runtime.overlap import overlap
 from tracejit.schedule.steps import Buffer, Program, View, reads, writes
 from tracejit.trace.opaque import Call
 from tracejit.trace.pytree import Tree, pack_text, unpack_lines
@@ -206,10 +207,19 @@ def overlapping_pairs(leaves: Sequence[Leaf], mutated: set[int]) -> list[tuple[i
     ]
 
 
+FEW_PAIRS = 8
+"""Pairs of arrays that are looked at one by one; more of them are sorted by address."""
+
+
 def write_overlap_check(code: Code, leaves: Sequence[Leaf], mutated: set[int]) -> None:
     """Arguments that are written must not share memory with others: then NumPy's order of events decides."""
     pairs = overlapping_pairs(leaves, mutated)
-    if pairs:
+    if len(pairs) > FEW_PAIRS:
+        written = [f"a{leaf.position}" for leaf in leaves if leaf.position in mutated]
+        others = [f"a{leaf.position}" for leaf in leaves if leaf.kind == "array" and leaf.position not in mutated]
+        code.namespace["overlap"] = overlap
+        code.lines.append(f"if overlap([{', '.join(written)}], [{', '.join(others)}]): return plain(args, kwargs)")
+    elif pairs:
         code.namespace["may_share_memory"] = np.may_share_memory
         tests = " or ".join(f"may_share_memory(a{a}, a{b})" for a, b in pairs)
         code.lines.append(f"if {tests}: return plain(args, kwargs)")

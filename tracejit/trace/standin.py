@@ -304,10 +304,20 @@ class Reachable:
                 continue
             if isinstance(item, functools.partial):
                 pending.extend((item.func, *item.args, *item.keywords.values()))
-            if not isinstance(item, types.FunctionType) or id(item) in seen or len(seen) > 500:
+            if id(item) in seen or len(seen) > 500:
+                continue
+            if hasattr(type(item), "__guard_parts__"):
+                seen.add(id(item))
+                pending.extend(item.__guard_parts__())
+                pending.extend(vars(type(item)).values())
+            if not isinstance(item, types.FunctionType):
                 continue
             seen.add(id(item))
-            if item.__module__ is not None and item.__module__.split(".")[0] in ("numpy", "scipy", "tracejit", "numba"):
+            home = (item.__module__ or "").split(".")[0]
+            if home in ("numpy", "scipy", "numba"):
+                continue
+            if home == "tracejit":
+                pending.extend(_held(item))  # a function of the library may call the user's
                 continue
             found.namespaces[id(item.__globals__)] = item.__globals__
             found.mentioned.update(_mentioned(item.__code__))
@@ -316,12 +326,14 @@ class Reachable:
         return found
 
 
-def _named_functions(function: types.FunctionType) -> Iterator[Any]:
+def _held(function: types.FunctionType) -> Iterator[Any]:
     for cell in function.__closure__ or ():
-        try:
+        with suppress(ValueError):
             yield cell.cell_contents
-        except ValueError:
-            continue
+
+
+def _named_functions(function: types.FunctionType) -> Iterator[Any]:
+    yield from _held(function)
     codes = [function.__code__]
     while codes:
         code = codes.pop()
