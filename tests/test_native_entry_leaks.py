@@ -97,6 +97,24 @@ def test_no_other_way_leaks(kind: str) -> None:
     assert_no_leak(call, watched, 3000)
 
 
+@pytest.mark.parametrize("kind", ["fine", "raises"])
+def test_launches_on_several_threads_leak_nothing(kind: str) -> None:
+    x, places = np.linspace(-1, 1, 3000), np.arange(3000)
+    take = tj.jit(lambda x, i: np.exp(np.sin(x[i]) * x[i]))
+    call: Callable[[], Any] = lambda: take(x, places)  # noqa: E731 - one of two
+
+    def raising() -> None:
+        with pytest.raises(IndexError):
+            take(x, bad)
+        take(x, places)
+
+    bad = places.copy()
+    bad[2500] = 3000
+    with tj.set_num_threads(3):
+        heat(take, x, places)
+        assert_no_leak(call if kind == "fine" else raising, [x, places, bad, None, x.dtype, take], 10_000)
+
+
 CHILD = """
 import numpy as np, tracejit as tj
 from tracejit.driver import function
@@ -116,6 +134,19 @@ for n in range(20_000):
         f(np.arange(3.0 + n % 7), good)
         if n % 1000 == 0:
             f.clear()
+tj.set_num_threads(3)
+g = tj.jit(lambda x, i: np.exp(np.sin(x[i]) * x[i]))
+x, good = np.linspace(0, 1, 3000), np.arange(3000)
+bad = good + 1
+for n in range(5000):
+    g(x, good)
+    if n % 10 == 0:
+        try:
+            g(x, bad)
+        except IndexError:
+            pass
+        else:
+            raise SystemExit("no error")
 print(f.stats.native_calls[0])
 """
 

@@ -14,7 +14,7 @@ import pytest
 
 import tracejit as tj
 from tests import kernels
-from tests.native_calls import run_python
+from tests.native_calls import NATIVE, run_python
 from tracejit.runtime import threads
 from tracejit.runtime.disk_cache import DiskCache
 from tracejit.runtime.kernel_cache import KernelCache
@@ -177,6 +177,34 @@ def test_a_launch_lets_python_run(axpy: Any) -> None:
     finally:
         stop.set()
         ticker.join()
+
+
+# ---- native calls
+
+
+NATIVE_CALLS = """
+import os, numpy as np, tracejit as tj
+from tracejit.driver import function
+from tracejit.runtime.machine_speeds import speeds
+from tracejit.runtime.thread_pool import start_pool
+function.HOT_CALLS = 1
+assert start_pool() and speeds()
+f = tj.jit(lambda x: np.sin(x) * np.exp(x))
+x = np.linspace(0, 1, 20_000)
+alone = [f(x) for _ in range(5)][-1]
+tasks = lambda: len(os.listdir("/proc/self/task"))
+assert tasks() == 1, tasks()
+before = f.stats.native_calls[0]
+with tj.set_num_threads(3):
+    together = f(x)
+print(f.stats.native_calls[0] - before, tasks(), alone.tobytes() == together.tobytes())
+"""
+
+
+@pytest.mark.skipif(not TASKS.is_dir(), reason="needs Linux's /proc")
+def test_native_calls_use_the_pool_and_heed_the_setting() -> None:
+    found = run_python("-c", NATIVE_CALLS, TRACEJIT_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1").split()
+    assert found == [str(int(NATIVE)), "3", "True"]
 
 
 # ---- processes

@@ -39,7 +39,6 @@ from tracejit.lower.launch_cost import launch_cost
 from tracejit.lower.linking import NotNative
 from tracejit.runtime.machine import machine
 from tracejit.runtime.machine_code import LoadedKernel
-from tracejit.runtime.threads import wake_of_pool
 from tracejit.runtime.vectorcall import Address, CallDraft
 from tracejit.schedule.kernel import Gather, Kernel, Loop
 from tracejit.schedule.steps import Allocate, Buffer, Launch, Program
@@ -236,7 +235,6 @@ def _kernel_call(table: _Table, step: Launch, loaded: LoadedKernel) -> KernelCal
         tuple(map(str, step.integers)),
         tuple((text, np.dtype(dtype).kind) for text, dtype in zip(step.scalars, kernel.scalars, strict=True)),
         launch_cost(kernel, machine().vector).nanoseconds,
-        wake_of_pool(),
         any(isinstance(line.body, Loop) and line.body.axis is None for line in kernel.instructions),
         sharing,
         first,

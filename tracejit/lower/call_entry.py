@@ -26,9 +26,9 @@ from tracejit.lower.call_plan import (
     Packed,
     Result,
 )
-from tracejit.lower.entry_point import UNLOCK_ITERATIONS, emit_launch, pool_words
+from tracejit.lower.entry_point import UNLOCK_ITERATIONS, emit_launch, known_pool
 from tracejit.lower.launch_cost import WORTH_ASKING
-from tracejit.lower.linking import CALL, NotNative
+from tracejit.lower.linking import CALL, POOL_THREADS, POOL_WAKE, NotNative
 from tracejit.lower.llvm_types import DOUBLE, I1, I32, I64, POINTER, word
 from tracejit.lower.thread_pool import MAIN
 from tracejit.schedule.kernel import CHUNK, TILE
@@ -73,19 +73,20 @@ class _Launch:
         self.extents = [expressions.integer(text) for text in step.extents]
         self.iterations = expressions.product(self.extents)
         self.work = self._work()
+        self.wake = py.field(self.builder, known_pool(self.builder), POOL_WAKE, DOUBLE)
+        self.is_quick = self.builder.fcmp_ordered("<=", self.work, DOUBLE(WORTH_ASKING))
         self._put_all(step.layout.extents, self.extents)
         self._put_all(step.layout.integers, [expressions.integer(text) for text in step.integers])
         self._put_all(step.layout.scalars, [self._scalar(text, kind) for text, kind in step.scalars])
 
     def is_small(self) -> Iterator[Any]:
-        """Longer work wants a pool that there is not, or lets go of arrays that nobody holds."""
+        """Longer work lets go of arrays that nobody holds, or wants a pool that there is not yet."""
         builder = self.builder
         if not self.checks.plan.held:
             if self.step.endless:
                 raise NotNative("a loop that may go on for ever, on arrays that nobody holds")
             yield builder.icmp_unsigned("<", self.iterations, word(UNLOCK_ITERATIONS))
-        if not self.step.wake:
-            yield builder.fcmp_ordered("<=", self.work, DOUBLE(WORTH_ASKING))
+        yield builder.or_(self.is_quick, builder.fcmp_ordered(">", self.wake, DOUBLE(0.0)))
         if self.step.sharing == "chunk":
             reduced = self.checks.expressions.product([self.extents[axis] for axis in self.step.reduced])
             yield builder.icmp_unsigned("<=", reduced, word(CHUNK))
@@ -134,10 +135,7 @@ class _Launch:
     def _native(self) -> Any:
         builder, step = self.builder, self.step
         main = self.checks.slot(step.main, MAIN.as_pointer())
-        if step.wake:
-            code = emit_launch(builder, main, self.room.words, self._units(), self._threads())
-        else:
-            code = builder.call(main, [self.room.words, word(0), self._units()])
+        code = emit_launch(builder, main, self.room.words, self._units(), self._threads())
         if step.final is not None:
             final = ir.FunctionType(I64, [POINTER]).as_pointer()
             code = builder.or_(code, builder.call(self.checks.slot(step.final, final), [self.room.words]))
@@ -154,10 +152,11 @@ class _Launch:
     def _threads(self) -> Any:
         """As many as `threads.threads_for` says of work whose data are in cache."""
         builder = self.builder
-        most = py.field(builder, pool_words(builder), 8, I64)
-        bounded = builder.fdiv(self.work, DOUBLE(self.step.wake))
-        fewer = builder.fcmp_ordered("<", bounded, builder.sitofp(most, DOUBLE))
-        return builder.select(fewer, builder.fptosi(bounded, I64), most)
+        most = py.field(builder, known_pool(builder), POOL_THREADS, I64)
+        wanted = builder.fdiv(self.work, self.wake)
+        fewer = builder.fcmp_ordered("<", wanted, builder.sitofp(most, DOUBLE))
+        several = builder.select(fewer, builder.fptosi(wanted, I64), most)
+        return builder.select(self.is_quick, word(1), several)
 
     def _units(self) -> Any:
         """`abi.units` of work that is not large."""

@@ -98,8 +98,7 @@ class KernelCall(NamedTuple):
 
     main, final: slots of the addresses of its functions.  buffers: name of each operand that is passed, "" for one that
     holds partial results.  ranks: how many strides of each are passed.  scalars: expression and kind of dtype.
-    work: nanoseconds it takes, by axes (see `launch_cost`).  wake: nanoseconds of work that are worth one more thread;
-        0.0: there is no pool yet, and work that may be worth several threads is not for this plan.
+    work: nanoseconds it takes, by axes (see `launch_cost`).
     endless: nobody knows how long it takes.
     sharing: what a unit of work is (see `abi.units`): "each" value of the axis `first`, "tiles" of it, or a "chunk" of
         the `reduced` axes, of which a native call does one; `first` None: one unit.
@@ -114,7 +113,6 @@ class KernelCall(NamedTuple):
     integers: tuple[str, ...]
     scalars: tuple[tuple[str, str], ...]
     work: tuple[Term, ...]
-    wake: float
     endless: bool
     sharing: str
     first: int | None

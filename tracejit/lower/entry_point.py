@@ -15,7 +15,7 @@ from llvmlite import ir
 
 from tracejit.lower.abi import layout
 from tracejit.lower.interpreter import call, field, known
-from tracejit.lower.linking import DATA, DIMENSIONS, LAUNCH_AT, STRIDES
+from tracejit.lower.linking import DATA, DIMENSIONS, POOL_AT, POOL_LAUNCH, STRIDES
 from tracejit.lower.llvm_types import I1, I8, I64, POINTER, word
 from tracejit.schedule.kernel import Kernel, Loop
 
@@ -111,7 +111,7 @@ def emit_launch(builder: Any, main: Any, words: Any, units: Any, threads: Any) -
     with builder.if_else(builder.icmp_signed(">", threads, word(1)), likely=False) as (several, one):
         with several:
             launch_type = ir.FunctionType(I64, [POINTER, POINTER, I64, I64]).as_pointer()
-            launch = field(builder, pool_words(builder), 0, launch_type)
+            launch = field(builder, known_pool(builder), POOL_LAUNCH, launch_type)
             shared = builder.call(launch, [main, words, units, threads])
             several_block = builder.block
         with one:
@@ -123,10 +123,10 @@ def emit_launch(builder: Any, main: Any, words: Any, units: Any, threads: Any) -
     return code
 
 
-def pool_words(builder: Any) -> Any:
-    """Where the loader keeps the address of the pool's function, and after it the number of threads."""
+def known_pool(builder: Any) -> Any:
+    """Where the loader tells of the pool."""
     module = builder.function.module
-    return module.globals.get(LAUNCH_AT) or ir.GlobalVariable(module, I8, LAUNCH_AT)
+    return module.globals.get(POOL_AT) or ir.GlobalVariable(module, I8, POOL_AT)
 
 
 def emit_entry(kernel: Kernel, function: Any, main: Any, final: Any) -> None:

@@ -59,8 +59,12 @@ OBJECTS = (
 )
 """Objects whose address emitted code knows."""
 
-LAUNCH_AT = "tj_launch_at"
-"""Name of the word that holds the address of `tj_launch`, for other emitted code; zero while there is no pool."""
+POOL_AT = "tj_pool_at"
+"""Name of what the loader tells emitted code of the pool."""
+
+POOL_LAUNCH, POOL_THREADS, POOL_WAKE = 0, 8, 16
+"""Offsets there: the address of `tj_launch`, zero while there is no pool; how many threads there may be; nanoseconds of
+work that are worth one more thread (a double), zero while nobody has measured."""
 
 VECTORCALL, CONTEXT, INSTANCE_SIZE = 16, 24, 32
 """Offsets in an instance of its vectorcall pointer and its first context, and its size without what subclasses add."""

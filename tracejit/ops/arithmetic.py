@@ -149,17 +149,17 @@ elementwise("subtract", operator.sub, "Difference.", symbol="{0} - {1}", derivat
 elementwise("multiply", _multiply, "Product.", symbol="{0} * {1}", derivative=("y", "x"))
 elementwise("divide", operator.truediv, "True quotient.", symbol="{0} / {1}", cost=4, derivative=("1 / y", "-out / y"))
 elementwise(
-    "floor_divide", _floor_divide, "Quotient rounded down.", symbol="{0} // {1}", cost=30, derivative=("0", "0")
+    "floor_divide", _floor_divide, "Quotient rounded down.", symbol="{0} // {1}", cost=120, derivative=("0", "0")
 )
 elementwise(
     "remainder",
     _remainder,
     "Remainder with the divisor's sign.",
     symbol="{0} % {1}",
-    cost=30,
+    cost=120,
     derivative=("1", "-floor_divide(x, y)"),
 )
-elementwise("fmod", _fmod, "Remainder with the dividend's sign.", cost=30, derivative=("1", "rint((out - x) / y)"))
+elementwise("fmod", _fmod, "Remainder with the dividend's sign.", cost=120, derivative=("1", "rint((out - x) / y)"))
 elementwise("negative", operator.neg, "Negation.", symbol="-{0}", dtypes="iuf", derivative=("-1",))
 elementwise("positive", lambda x: x, "The value itself.", symbol="+{0}", dtypes="iuf", derivative=("1",))
 elementwise(

@@ -35,7 +35,8 @@ class Op:
     resolve: the NumPy ufunc whose dtype rule is the op's.
     dtypes: kinds of loop dtype that `scalar` handles ("biuf"); for others NumPy is called.
     symbol: how the op prints: "{0} + {1}"; None prints a call by name.
-    cost: scalar instructions an element, roughly; what fusion and threading reckon with.
+    cost: vector instructions that a register full of elements takes, as `launch_cost.INSTRUCTION` counts them by time:
+          what fusion and threading reckon with.
     identity: reduce: the neutral element for a dtype.
     of_numbers: reduce: a cheaper combining step of floats, right where none is NaN; a NaN makes the result NaN.
     compensated: reduce: a floating-point sum, whose rounding errors the lowering keeps small.

@@ -19,22 +19,22 @@ from tracejit.vecmath import (
 _POSITIVE = (1e-3, 100.0)
 _UNIT = (-1.0, 1.0)
 
-elementwise("exp", exponential.exp, "e to the x.", dtypes="f", cost=15, ulp=1, derivative=("out",))
+elementwise("exp", exponential.exp, "e to the x.", dtypes="f", cost=22, ulp=1, derivative=("out",))
 elementwise(
-    "exp2", exponential.exp2, "2 to the x.", dtypes="f", cost=15, ulp=1, derivative=("0.6931471805599453 * out",)
+    "exp2", exponential.exp2, "2 to the x.", dtypes="f", cost=30, ulp=1, derivative=("0.6931471805599453 * out",)
 )
 elementwise(
-    "expm1", exponential.expm1, "exp(x) - 1, accurate near 0.", dtypes="f", cost=25, ulp=2, derivative=("exp(x)",)
+    "expm1", exponential.expm1, "exp(x) - 1, accurate near 0.", dtypes="f", cost=38, ulp=2, derivative=("exp(x)",)
 )
 elementwise(
-    "log", logarithm.log, "Natural logarithm.", dtypes="f", cost=20, ulp=1, domain=_POSITIVE, derivative=("1 / x",)
+    "log", logarithm.log, "Natural logarithm.", dtypes="f", cost=32, ulp=1, domain=_POSITIVE, derivative=("1 / x",)
 )
 elementwise(
     "log2",
     logarithm.log2,
     "Logarithm to base 2.",
     dtypes="f",
-    cost=20,
+    cost=45,
     ulp=1,
     domain=_POSITIVE,
     derivative=("1.4426950408889634 / x",),
@@ -44,7 +44,7 @@ elementwise(
     logarithm.log10,
     "Logarithm to base 10.",
     dtypes="f",
-    cost=20,
+    cost=45,
     ulp=1.5,
     domain=_POSITIVE,
     derivative=("0.4342944819032518 / x",),
@@ -54,7 +54,7 @@ elementwise(
     logarithm.log1p,
     "log(1 + x), accurate near 0.",
     dtypes="f",
-    cost=25,
+    cost=60,
     ulp=2,
     domain=(-0.9, 100.0),
     derivative=("1 / (1 + x)",),
@@ -64,23 +64,23 @@ elementwise(
     exponential.logaddexp,
     "log(exp(x) + exp(y)).",
     dtypes="f",
-    cost=45,
+    cost=130,
     ulp=4,
     derivative=(
         "sigmoid(where(logical_and(x == y, isinf(x)), 0, x - y))",
         "sigmoid(where(logical_and(x == y, isinf(x)), 0, y - x))",
     ),
 )
-elementwise("sin", trigonometric.sin, "Sine of radians.", dtypes="f", cost=25, ulp=1, derivative=("cos(x)",))
-elementwise("cos", trigonometric.cos, "Cosine of radians.", dtypes="f", cost=25, ulp=1, derivative=("-sin(x)",))
-elementwise("tan", trigonometric.tan, "Tangent of radians.", dtypes="f", cost=35, ulp=2, derivative=("1 + out * out",))
+elementwise("sin", trigonometric.sin, "Sine of radians.", dtypes="f", cost=40, ulp=1, derivative=("cos(x)",))
+elementwise("cos", trigonometric.cos, "Cosine of radians.", dtypes="f", cost=38, ulp=1, derivative=("-sin(x)",))
+elementwise("tan", trigonometric.tan, "Tangent of radians.", dtypes="f", cost=70, ulp=2, derivative=("1 + out * out",))
 elementwise(
     "arcsin",
     inverse_trigonometric.arcsin,
     "Inverse sine.",
     spellings=("numpy.arcsin", "numpy.asin"),
     dtypes="f",
-    cost=25,
+    cost=48,
     ulp=2,
     domain=_UNIT,
     derivative=("1 / sqrt((1 - x) * (1 + x))",),
@@ -91,7 +91,7 @@ elementwise(
     "Inverse cosine.",
     spellings=("numpy.arccos", "numpy.acos"),
     dtypes="f",
-    cost=25,
+    cost=48,
     ulp=2,
     domain=_UNIT,
     derivative=("-1 / sqrt((1 - x) * (1 + x))",),
@@ -102,7 +102,7 @@ elementwise(
     "Inverse tangent.",
     spellings=("numpy.arctan", "numpy.atan"),
     dtypes="f",
-    cost=25,
+    cost=54,
     ulp=2,
     derivative=("1 / (1 + x * x)",),
 )
@@ -112,18 +112,18 @@ elementwise(
     "Angle of the point (y, x).",
     spellings=("numpy.arctan2", "numpy.atan2"),
     dtypes="f",
-    cost=35,
+    cost=86,
     ulp=2,
     derivative=("y / hypot(x, y) / hypot(x, y)", "-x / hypot(x, y) / hypot(x, y)"),
 )
-elementwise("sinh", hyperbolic.sinh, "Hyperbolic sine.", dtypes="f", cost=30, ulp=2, derivative=("cosh(x)",))
-elementwise("cosh", hyperbolic.cosh, "Hyperbolic cosine.", dtypes="f", cost=25, ulp=2, derivative=("sinh(x)",))
+elementwise("sinh", hyperbolic.sinh, "Hyperbolic sine.", dtypes="f", cost=74, ulp=2, derivative=("cosh(x)",))
+elementwise("cosh", hyperbolic.cosh, "Hyperbolic cosine.", dtypes="f", cost=52, ulp=2, derivative=("sinh(x)",))
 elementwise(
     "tanh",
     hyperbolic.tanh,
     "Hyperbolic tangent.",
     dtypes="f",
-    cost=25,
+    cost=54,
     ulp=2,
     derivative=("4 * exp(-2 * x * copysign(1, x)) / square(1 + exp(-2 * x * copysign(1, x)))",),
 )
@@ -133,7 +133,7 @@ elementwise(
     "Inverse hyperbolic sine.",
     spellings=("numpy.arcsinh", "numpy.asinh"),
     dtypes="f",
-    cost=40,
+    cost=180,
     ulp=2,
     derivative=("1 / hypot(1, x)",),
 )
@@ -143,7 +143,7 @@ elementwise(
     "Inverse hyperbolic cosine.",
     spellings=("numpy.arccosh", "numpy.acosh"),
     dtypes="f",
-    cost=40,
+    cost=150,
     ulp=2,
     domain=(1.0, 100.0),
     derivative=("1 / (sqrt(x - 1) * sqrt(x + 1))",),
@@ -154,18 +154,18 @@ elementwise(
     "Inverse hyperbolic tangent.",
     spellings=("numpy.arctanh", "numpy.atanh"),
     dtypes="f",
-    cost=40,
+    cost=80,
     ulp=2,
     domain=(-0.999, 0.999),
     derivative=("1 / ((1 - x) * (1 + x))",),
 )
-elementwise("cbrt", power.cbrt, "Cube root.", dtypes="f", cost=25, ulp=2, derivative=("1 / (3 * square(out))",))
+elementwise("cbrt", power.cbrt, "Cube root.", dtypes="f", cost=54, ulp=2, derivative=("1 / (3 * square(out))",))
 elementwise(
     "hypot",
     power.hypot,
     "sqrt(x*x + y*y) without overflow.",
     dtypes="f",
-    cost=15,
+    cost=38,
     ulp=2,
     derivative=("where(out == 0, 0, x / out)", "where(out == 0, 0, y / out)"),
 )
@@ -176,7 +176,7 @@ elementwise(
     spellings=("numpy.power", "numpy.pow"),
     symbol="{0} ** {1}",
     dtypes="f",
-    cost=60,
+    cost=170,
     ulp=2,
     domain=(0.01, 20.0),
     derivative=("scale(y, x ** (y - 1))", "where(x == 0, where(y < 0, log(x), 0), scale(out, log(x)))"),
@@ -188,7 +188,7 @@ elementwise(
     spellings=("scipy.special.erf",),
     resolve=np.sin,
     dtypes="f",
-    cost=35,
+    cost=85,
     ulp=2,
     derivative=("1.1283791670955126 * exp(-square(x))",),
 )
@@ -199,7 +199,7 @@ elementwise(
     spellings=("scipy.special.erfc",),
     resolve=np.sin,
     dtypes="f",
-    cost=50,
+    cost=120,
     ulp=4,
     derivative=("-1.1283791670955126 * exp(-square(x))",),
 )
@@ -210,7 +210,7 @@ elementwise(
     spellings=("scipy.special.gammaln",),
     resolve=np.sin,
     dtypes="f",
-    cost=80,
+    cost=200,
     ulp=8,
     domain=(0.1, 100.0),
     derivative=("digamma(x)",),
@@ -222,7 +222,7 @@ elementwise(
     spellings=("scipy.special.psi", "scipy.special.digamma"),
     resolve=np.sin,
     dtypes="f",
-    cost=80,
+    cost=200,
     ulp=4,
     domain=(0.1, 100.0),
     derivative=("trigamma(x)",),
@@ -234,7 +234,7 @@ elementwise(
     spellings=(),
     resolve=np.sin,
     dtypes="f",
-    cost=60,
+    cost=150,
     ulp=3,
     domain=(0.1, 100.0),
 )
@@ -245,7 +245,7 @@ elementwise(
     spellings=("scipy.special.expit",),
     resolve=np.sin,
     dtypes="f",
-    cost=20,
+    cost=48,
     ulp=3,
     derivative=("out * sigmoid(-x)",),
 )
@@ -256,7 +256,7 @@ elementwise(
     spellings=(),
     resolve=np.sin,
     dtypes="f",
-    cost=45,
+    cost=110,
     ulp=4,
     derivative=("sigmoid(x)",),
 )
@@ -267,7 +267,7 @@ elementwise(
     spellings=(),
     resolve=np.sin,
     dtypes="f",
-    cost=40,
+    cost=96,
     ulp=4,
     derivative=("0.5 * erfc(-0.7071067811865476 * x) + 0.3989422804014327 * scale(exp(-0.5 * square(x)), x)",),
 )

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.lower.abi import ENTRY, FINAL, MAIN, has_final, layout
-from tracejit.lower.linking import FUNCTIONS, LAUNCH_AT, NUMPY_FUNCTIONS, OBJECTS
+from tracejit.lower.linking import FUNCTIONS, NUMPY_FUNCTIONS, OBJECTS, POOL_AT
 from tracejit.runtime.interpreter_abi import addresses, native_entry_works, portable
 from tracejit.runtime.llvm_binding import llvm
 from tracejit.schedule.kernel import Kernel
@@ -26,9 +26,20 @@ Entry = Callable[..., "int | None"]
 
 _METH_FASTCALL = 0x0080
 
-POOL_WORDS = (ctypes.c_int64 * 2)()
-"""What emitted code knows of threads (`lower.linking.LAUNCH_AT`): the address of the function that shares a kernel
-out among them, zero until there is a pool; and how many there may be, zero until someone has asked."""
+
+class _Pool(ctypes.Structure):
+    """What emitted code knows of threads, its fields where `lower.linking` says.
+
+    launch: the address of the function that shares a kernel out among them, zero until there is a pool.
+    threads: how many there may be, zero until someone has asked.
+    wake: nanoseconds of work that are worth one more thread, zero until it has been measured.
+    """
+
+    _fields_ = (("launch", ctypes.c_int64), ("threads", ctypes.c_int64), ("wake", ctypes.c_double))
+
+
+POOL = _Pool()
+"""The pool of this process."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +89,7 @@ def _prepare_llvm() -> None:
     llvm().initialize_native_target()
     llvm().initialize_native_asmprinter()
     known = addresses() if native_entry_works() else {}
-    llvm().add_symbol(LAUNCH_AT, ctypes.addressof(POOL_WORDS))
+    llvm().add_symbol(POOL_AT, ctypes.addressof(POOL))
     for name in (*FUNCTIONS, *NUMPY_FUNCTIONS, *OBJECTS):
         llvm().add_symbol(name, known.get(name, 1))  # elsewhere the entries are linked but never called
 
@@ -154,7 +165,7 @@ def portable_entry(kernel: Kernel, code: MachineCode) -> Entry:
         for slot, (kind, scalar) in enumerate(zip(kinds, scalars, strict=True)):
             words[plan.scalars + slot] = _word(kind, scalar)
         if threads > 1:
-            result = launch(POOL_WORDS[0])(at, words.ctypes.data, units, threads)
+            result = launch(POOL.launch)(at, words.ctypes.data, units, threads)
         else:
             result = run(words.ctypes.data, 0, units)
         if result == 0 and finish is not None:

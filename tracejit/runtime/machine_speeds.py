@@ -20,7 +20,7 @@ import numpy as np
 
 from tracejit.runtime.kernel_cache import KERNELS
 from tracejit.runtime.machine import Machine, machine
-from tracejit.runtime.machine_code import POOL_WORDS, compile_host_module
+from tracejit.runtime.machine_code import POOL, compile_host_module
 from tracejit.runtime.thread_pool import start_pool
 
 _VERSION = 2
@@ -51,10 +51,10 @@ def speeds() -> Speeds:
     key = hashlib.sha256(f"speeds {_VERSION} {here!r}".encode()).hexdigest()[:40]
     name = KERNELS.disk.object_name(key)
     data = None if name is None else KERNELS.disk.read_object(name)
-    if data is not None:
-        return Speeds(**json.loads(data))
-    found = measure(here)
-    KERNELS.disk.write([key], json.dumps(asdict(found)).encode())
+    found = measure(here) if data is None else Speeds(**json.loads(data))
+    if data is None:
+        KERNELS.disk.write([key], json.dumps(asdict(found)).encode())
+    POOL.wake = found.wake
     return found
 
 
@@ -64,7 +64,7 @@ def measure(here: Machine) -> Speeds:
     probe: Any = import_module("tracejit.lower.probe")  # needed once a machine
     code = compile_host_module(probe.emit_probe())
     kind = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 2)
-    launch = kind(POOL_WORDS[0])
+    launch = kind(POOL.launch)
     spin, copy = code.address(probe.SPIN), code.address(probe.COPY)
     alone, together = _times(lambda: launch(spin, None, _STEPS, 1), lambda: launch(spin, None, _STEPS, here.cpus))
     size = 2 * here.own_cache // probe.BLOCK * probe.BLOCK

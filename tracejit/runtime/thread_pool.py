@@ -12,23 +12,23 @@ from typing import Any
 
 from tracejit.lower.linking import LAUNCH, RESET, SYSTEM
 from tracejit.runtime.kernel_cache import KERNELS, environment
-from tracejit.runtime.machine_code import POOL_WORDS, MachineCode, host_object
+from tracejit.runtime.machine_code import POOL, MachineCode, host_object
 
 _starting = threading.Lock()
 
 
 def start_pool() -> bool:
     """Make sure of the pool; False where the system has no POSIX threads."""
-    if not POOL_WORDS[0]:
+    if not POOL.launch:
         with _starting:
-            if not POOL_WORDS[0] and os.name == "posix" and all(hasattr(ctypes.CDLL(None), name) for name in SYSTEM):
+            if not POOL.launch and os.name == "posix" and all(hasattr(ctypes.CDLL(None), name) for name in SYSTEM):
                 code = MachineCode(_object_code())
                 ctypes.pythonapi.Py_IncRef(ctypes.py_object(code))  # workers sleep in it until the process ends
                 reset = ctypes.CFUNCTYPE(None)(code.address(RESET))
                 reset()
                 os.register_at_fork(after_in_child=reset)
-                POOL_WORDS[0] = code.address(LAUNCH)
-    return bool(POOL_WORDS[0])
+                POOL.launch = code.address(LAUNCH)
+    return bool(POOL.launch)
 
 
 if hasattr(os, "register_at_fork"):

@@ -7,7 +7,7 @@ import os
 from types import TracebackType
 
 from tracejit.runtime.machine import available_cpus, machine
-from tracejit.runtime.machine_code import POOL_WORDS
+from tracejit.runtime.machine_code import POOL
 from tracejit.runtime.machine_speeds import speeds
 from tracejit.runtime.thread_pool import start_pool
 
@@ -22,9 +22,9 @@ def _default_threads() -> int:
 
 def get_num_threads() -> int:
     """Threads that one call may use."""
-    if not POOL_WORDS[1]:
-        POOL_WORDS[1] = _default_threads()
-    return POOL_WORDS[1]
+    if not POOL.threads:
+        POOL.threads = _default_threads()
+    return int(POOL.threads)
 
 
 class set_num_threads:  # noqa: N801 - reads as a function, and works in a `with` statement too
@@ -34,7 +34,7 @@ class set_num_threads:  # noqa: N801 - reads as a function, and works in a `with
         if count < 1:
             raise ValueError(f"the number of threads must be at least 1, not {count}")
         self._before = get_num_threads()
-        POOL_WORDS[1] = int(count)
+        POOL.threads = int(count)
 
     def __enter__(self) -> None:
         return None
@@ -42,7 +42,7 @@ class set_num_threads:  # noqa: N801 - reads as a function, and works in a `with
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        POOL_WORDS[1] = self._before
+        POOL.threads = self._before
 
 
 def threads_for(nanoseconds: float, traffic: float) -> int:
@@ -57,8 +57,3 @@ def threads_for(nanoseconds: float, traffic: float) -> int:
     if traffic > machine().own_cache:
         work = max(work, known.memory_byte * traffic)
     return max(1, min(most, int(work / known.wake)))
-
-
-def wake_of_pool() -> float:
-    """Nanoseconds of work that are worth one more thread; 0.0 as long as no launch has wanted a second one."""
-    return speeds().wake if POOL_WORDS[0] else 0.0
