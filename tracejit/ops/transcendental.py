@@ -19,9 +19,9 @@ from tracejit.vecmath import (
 _POSITIVE = (1e-3, 100.0)
 _UNIT = (-1.0, 1.0)
 
-elementwise("exp", exponential.exp, "e to the x.", dtypes="f", cost=22, ulp=1, derivative=("out",))
+elementwise("exp", exponential.exp, "e to the x.", dtypes="f", cost=14, ulp=1, derivative=("out",))
 elementwise(
-    "exp2", exponential.exp2, "2 to the x.", dtypes="f", cost=30, ulp=1, derivative=("0.6931471805599453 * out",)
+    "exp2", exponential.exp2, "2 to the x.", dtypes="f", cost=18, ulp=1, derivative=("0.6931471805599453 * out",)
 )
 elementwise(
     "expm1", exponential.expm1, "exp(x) - 1, accurate near 0.", dtypes="f", cost=38, ulp=2, derivative=("exp(x)",)
@@ -71,8 +71,8 @@ elementwise(
         "sigmoid(where(logical_and(x == y, isinf(x)), 0, y - x))",
     ),
 )
-elementwise("sin", trigonometric.sin, "Sine of radians.", dtypes="f", cost=40, ulp=1, derivative=("cos(x)",))
-elementwise("cos", trigonometric.cos, "Cosine of radians.", dtypes="f", cost=38, ulp=1, derivative=("-sin(x)",))
+elementwise("sin", trigonometric.sin, "Sine of radians.", dtypes="f", cost=24, ulp=1, derivative=("cos(x)",))
+elementwise("cos", trigonometric.cos, "Cosine of radians.", dtypes="f", cost=22, ulp=1, derivative=("-sin(x)",))
 elementwise("tan", trigonometric.tan, "Tangent of radians.", dtypes="f", cost=70, ulp=2, derivative=("1 + out * out",))
 elementwise(
     "arcsin",
