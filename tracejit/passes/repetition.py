@@ -11,7 +11,7 @@ from tracejit.ir.node import Node
 FEWEST_TIMES = 8
 """Repetitions below which a stretch stays as it is."""
 
-FEWEST_NODES = 1500
+FEWEST_NODES = 1300
 """Nodes in all below which unrolled code compiles fast enough, and its kernels are fused over the iterations."""
 
 _CANDIDATES = 4
@@ -29,7 +29,7 @@ class Repetition:
 def find_repetition(nodes: Sequence[Node], begin: int = 0) -> Repetition | None:
     """The first stretch from `begin` on that repeats often enough to be worth a loop."""
     numbers: dict[Any, int] = {}
-    tokens = [numbers.setdefault(_token(node), len(numbers)) for node in nodes]
+    tokens = [numbers.setdefault(token(node), len(numbers)) for node in nodes]
     following = _next_places(tokens)
     ends: dict[int, int] = {}
     for start in range(begin, len(tokens) - FEWEST_NODES + 1):
@@ -45,6 +45,27 @@ def find_repetition(nodes: Sequence[Node], begin: int = 0) -> Repetition | None:
             if times >= FEWEST_TIMES and times * period >= FEWEST_NODES:
                 return Repetition(start, period, times)
     return None
+
+
+def with_fewest_carries(nodes: Sequence[Node], found: Repetition) -> Repetition:
+    """The same repetition begun where the fewest values cross from one stretch into the next.
+
+    A trace repeats from any of its ops on.  Begun in the middle of what the user wrote as an iteration, a loop carries
+    what that iteration had computed halfway.
+    """
+    middle = found.start + found.times // 2 * found.period
+    place = {id(nodes[p]): p for p in range(middle - found.period, middle + 2 * found.period)}
+    last = dict.fromkeys(range(middle - found.period, middle + found.period), 0)
+    for user in range(middle - found.period, middle + 2 * found.period):
+        for source in nodes[user].inputs:
+            if id(source) in place:
+                last[place[id(source)]] = user
+    crossing = [
+        sum(last[p] >= middle + phase for p in range(middle + phase - found.period, middle + phase))
+        for phase in range(found.period)
+    ]
+    phase = crossing.index(min(crossing))
+    return found if phase == 0 else replace(found, start=found.start + phase, times=found.times - 1)
 
 
 def _next_places(tokens: Sequence[int]) -> list[int]:
@@ -65,7 +86,7 @@ def _end_of_run(tokens: Sequence[int], start: int, period: int) -> int:
     return max(start, len(tokens) - period)
 
 
-def _token(node: Node) -> Any:
+def token(node: Node) -> Any:
     """What must agree between repetitions: all but which inputs, and where fixed places of a view are."""
     params = tuple((key, value) for key, value in node.params if key != "indices")
     indices = dict(node.params).get("indices", ())

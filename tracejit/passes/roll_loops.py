@@ -21,7 +21,7 @@ import numpy as np
 from tracejit.ir.graph import Graph, literal
 from tracejit.ir.node import SEVERAL, ArrayType, Builder, Index, Indices, Node
 from tracejit.passes.even_steps import moving
-from tracejit.passes.repetition import FEWEST_NODES, Repetition, find_repetition
+from tracejit.passes.repetition import FEWEST_NODES, Repetition, find_repetition, token, with_fewest_carries
 
 _REFUSED = frozenset({"tap", "custom", "barrier", "part"})
 
@@ -46,14 +46,27 @@ def roll_loops(graph: Graph) -> Graph:
 
 def _plan(order: Sequence[Node], found: Repetition, graph: Graph) -> _Plan | None:
     """The loop that a repetition is, maybe without its first or last turns; None where it is none."""
-    for skipped, dropped in ((0, 0), (1, 0), (0, 1), (1, 1), (2, 1)):
-        start = found.start + skipped * found.period
-        times = found.times - skipped - dropped
-        rows = [order[start + r * found.period : start + (r + 1) * found.period] for r in range(times)]
-        plan = _Plan(rows)
-        if plan.understood() and plan.find_results(graph):
-            return plan
+    for begun in dict.fromkeys((with_fewest_carries(order, found), found)):
+        for skipped, dropped in ((0, 0), (1, 0), (0, 1), (1, 1), (2, 1)):
+            start = begun.start + skipped * begun.period
+            plan = _plan_of_rows(order, start, begun.period, begun.times - skipped - dropped, graph)
+            if plan is not None:
+                return plan
     return None
+
+
+def _plan_of_rows(order: Sequence[Node], start: int, period: int, times: int, graph: Graph) -> _Plan | None:
+    plan = _Plan([order[start + r * period : start + (r + 1) * period] for r in range(times)])
+    if not plan.understood():
+        return None
+    following = order[start + times * period :]
+    for more in (following[:period], following[period : 2 * period]):
+        completed = plan.completed(more)
+        if completed is None or not completed.understood():
+            break
+        plan = completed
+    plans = [plan, _Plan(plan.rows[:times])] if len(plan.rows) > times else [plan]
+    return next((p for p in plans if (p.slots or p.understood()) and p.find_results(graph)), None)
 
 
 @dataclass
@@ -133,6 +146,30 @@ class _Plan:
 
     def _x(self, stacked: _Stacked) -> int:
         return _placed(self.xs, stacked)
+
+    def completed(self, following: Sequence[Node]) -> _Plan | None:
+        """With one turn more: the last one of the user's loop, of which only what is needed was kept.
+
+        What is missing is made anew; nothing needs it, but the iterations are alike.
+        """
+        builder, rest, row = Builder(), list(following), list[Node]()
+        for j, like in enumerate(self.rows[-1]):
+            if rest and token(rest[0]) == token(like):
+                row.append(rest.pop(0))
+                continue
+            inputs = [self._input(row, *slot) for slot in self.slots[j]]
+            if like.kind not in ("elementwise", "view") or j in self.whole or any(x is None for x in inputs):
+                return None
+            row.append(builder.rebuilt(like, tuple(x for x in inputs if x is not None)))
+        return _Plan([*self.rows, row]) if len(rest) < len(following) else None
+
+    def _input(self, row: Sequence[Node], kind: str, number: int) -> Node | None:
+        """What a node of one more row reads; None where that is unknown."""
+        if kind == "own":
+            return row[number]
+        if kind == "carry":
+            return self.rows[-1][self.carries[number][0]]
+        return self.constants[number] if kind == "constant" else None
 
     # ---- what is used afterwards
 
