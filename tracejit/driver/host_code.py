@@ -15,7 +15,7 @@ from tracejit.ir.node import Indices, Shape
 from tracejit.ir.size import Dimension
 from tracejit.lower.abi import panel_axes, panel_units
 from tracejit.lower.launch_cost import WORTH_ASKING, Term, launch_cost
-from tracejit.runtime.buffers import SMALL, empty
+from tracejit.runtime.buffers import SMALL, copy_around, empty
 from tracejit.runtime.machine import machine
 from tracejit.runtime.threads import threads_for
 from tracejit.schedule.kernel import CHUNK, TILE
@@ -83,6 +83,10 @@ def write_step(code: Code, step: Step, entries: Iterator[Any], raise_index: Any)
     """One step that holds no program of its own; the next of `entries` is the kernel of a launch."""
     if isinstance(step, Allocate):
         code.lines.append(_allocation(code, step.target))
+    elif isinstance(step, Copy) and step.box is not None:
+        code.namespace["copy_around"] = copy_around
+        box = ", ".join(f"({start}, {stop})" for start, stop in step.box)
+        code.lines.append(f"copy_around({operand(code, step.target)}, {operand(code, step.source)}, ({box},))")
     elif isinstance(step, Copy):
         code.namespace["copyto"] = np.copyto
         code.lines.append(f"copyto({operand(code, step.target)}, {operand(code, step.source)})")

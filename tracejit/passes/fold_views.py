@@ -5,6 +5,10 @@ v1: f64[n - 2] = v0[1 + i]              ->
 
 v1: f64[n] = update(x0, [1 + i] = v0)          (v2 is v0)
 v2: f64[n - 2] = v1[1 + i]              ->
+
+But a value that is computed stays a read where the memory is read at other places too, as the next sweep of a stencil
+reads it: then it comes from memory like them.  Computed again there, it would drag in the sweep before, and that one
+the sweep before it.
 """
 
 from __future__ import annotations
@@ -14,7 +18,33 @@ from tracejit.ir.node import Builder, Node, compose, is_identity, respaced_indic
 
 
 def fold_views(graph: Graph) -> Graph:
-    return graph.rewritten(_rule)
+    around = _read_around(graph)
+
+    def rule(builder: Builder, node: Node, inputs: tuple[Node, ...]) -> Node:
+        if node.op == "view" and id(node.inputs[0]) in around and inputs[0].op == "update":
+            return builder.view(inputs[0], node["indices"], node.shape, node.line)
+        return _rule(builder, node, inputs)
+
+    return graph.rewritten(rule)
+
+
+def _read_around(graph: Graph) -> set[int]:
+    """Identities of the updates by arrays of computed values that are read at other places than they wrote, too."""
+    return {
+        id(node.inputs[0])
+        for node in graph.nodes
+        if node.op == "view"
+        and node.inputs[0].op == "update"
+        and node["indices"] != node.inputs[0]["indices"]
+        and _is_computed(node.inputs[0].inputs[1])
+    }
+
+
+def _is_computed(value: Node) -> bool:
+    """Whether a value is an array that kernels compute where they need it."""
+    while value.op == "view":
+        value = value.inputs[0]
+    return value.kind == "elementwise" and bool(value.shape)
 
 
 def _rule(builder: Builder, node: Node, inputs: tuple[Node, ...]) -> Node:

@@ -125,3 +125,18 @@ _POOL = BufferPool()
 def empty(shape: Sequence[int], dtype: Any) -> np.ndarray[Any, Any]:
     """An uninitialized array in C order, its memory recycled if it is large."""
     return _POOL.empty(shape, dtype)
+
+
+def copy_around(target: np.ndarray[Any, Any], source: np.ndarray[Any, Any], box: Sequence[tuple[int, int]]) -> None:
+    """Copy what lies outside of a box, which somebody is about to write; box: for each axis its start and stop.
+
+    A small array is copied whole: that is one call of NumPy, in place of two for each axis.
+    """
+    if target.nbytes < SMALL:
+        np.copyto(target, source)
+        return
+    inside: tuple[slice, ...] = ()
+    for start, stop in box:
+        for outside in (slice(0, start), slice(stop, None)):
+            target[(*inside, outside)] = source[(*inside, outside)]
+        inside = (*inside, slice(start, stop))

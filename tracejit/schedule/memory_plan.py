@@ -1,6 +1,8 @@
 """The memory plan: copies that need not be, and when each buffer dies.
 
 b1 = empty(n); b1[...] = a0; kernel(b1); a0[...] = b1      ->      kernel(a0)
+
+Of a copy that stays, what a kernel then overwrites is left out: a sweep over the inside of an array copies its border.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import replace
 
+from tracejit.ir.size import Dimension, add
 from tracejit.schedule import kernel as k
 from tracejit.schedule.steps import (
     Allocate,
@@ -38,7 +41,44 @@ def plan_memory(program: Program, contiguous: Container[int], carries: Container
     changed = True
     while changed:
         program, changed = _coalesce_one(program, contiguous, carries)
-    return _write_results_in_place(program, contiguous)
+    program = _write_results_in_place(program, contiguous)
+    return replace(program, steps=tuple(_narrowed(program, n, step) for n, step in enumerate(program.steps)))
+
+
+def _narrowed(program: Program, position: int, step: Step) -> Step:
+    """A copy without the box that the next step to touch its target writes."""
+    if not isinstance(step, Copy) or step.target.kind != "allocated":
+        return step
+    for later in program.steps[position + 1 :]:
+        if step.target in reads(later) or isinstance(later, (Loop, Branch)):
+            return step
+        if step.target in writes(later):
+            return replace(step, box=_box(later, step.target)) if isinstance(later, Launch) else step
+    return step
+
+
+def _box(launch: Launch, target: Buffer) -> tuple[tuple[Dimension, Dimension], ...] | None:
+    """The box of a buffer that a kernel writes all of; None where it is not known to."""
+    kernel = launch.kernel
+    visible = [n for n, operand in enumerate(kernel.operands) if operand.role != "scratch"]
+    written = visible[launch.buffers.index(target)]
+    if kernel.form != "map" or len(kernel.stages) != 1 or launch.buffers.count(target) != 1:
+        return None
+    stores = [i.body for i in kernel.instructions if isinstance(i.body, k.Store) and i.body.operand == written]
+    outermost = [line.body for line in kernel.stages[0].instructions]
+    if len(stores) != 1 or stores[0] not in outermost or len(stores[0].indices) != len(target.shape):
+        return None
+    axes = [index.axis for index in stores[0].indices]
+    if sorted(axis for axis in axes if axis is not None) != sorted(kernel.outer) or kernel.stages[0].axes:
+        return None
+    box = []
+    for index in stores[0].indices:
+        start = launch.integers[index.start.slot] if isinstance(index.start, k.Integer) else index.start
+        length = 1 if index.axis is None else launch.extents[index.axis]
+        if index.step != 1:
+            return None
+        box.append((start, add(start, length)))
+    return tuple(box)
 
 
 def _coalesce_one(program: Program, contiguous: Container[int], carries: Container[Buffer]) -> tuple[Program, bool]:

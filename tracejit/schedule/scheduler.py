@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tracejit.ir import size as sizes
 from tracejit.ir.graph import Graph, literal
 from tracejit.ir.node import ArrayType, Node, Shape
 from tracejit.schedule.collapse import collapse
@@ -85,7 +86,10 @@ class _Scheduler:
         return plan_memory(program, {leaf for leaf, layout in self.layouts.items() if layout == "C"}, carries)
 
     def _memory(self) -> set[int]:
-        """What is materialized; the value of an update that reads the updated memory elsewhere is too."""
+        """What is materialized; the value of an update that reads the updated memory elsewhere is too.
+
+        Then the update needs no copy of the memory.  But where it writes nearly all of it, the copy is the cheaper one.
+        """
         memory = materialized(self.graph, self.products)
         for node in self.graph.nodes:
             if node.kind == "update" and id(node.inputs[1]) not in memory and not _is_constant(node.inputs[1]):
@@ -93,6 +97,8 @@ class _Scheduler:
                 if id(node) not in memory:  # a piece of a panel
                     continue
                 if base.op == "input" and base["position"] not in self.written:
+                    continue
+                if _nearly_covers(node) and not (base.op == "input" and node in self.graph.outputs):
                     continue
                 if any(read.source is base for read in memory_reads(node, memory)):
                     memory.add(id(value))
@@ -314,6 +320,20 @@ class _Scheduler:
             built.scalars,
             tuple(target.roots),
         )
+
+
+MOST_BORDER = 8
+"""Places along an axis that an update may leave as they are and still be one of nearly all of the memory."""
+
+
+def _nearly_covers(update: Node) -> bool:
+    """Whether an update writes all of its memory but for a border."""
+    value = update.inputs[1].shape
+    for index, length in zip(update["indices"], update.shape, strict=True):
+        border = length if index.axis is None else sizes.subtract(length, value[index.axis])
+        if index.step != 1 or not isinstance(border, int) or border > MOST_BORDER:
+            return False
+    return True
 
 
 def _computed_by_kernel(node: Node) -> bool:

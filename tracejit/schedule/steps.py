@@ -38,10 +38,14 @@ class Allocate:
 
 @dataclass(frozen=True)
 class Copy:
-    """All elements of one buffer into another of the same shape."""
+    """All elements of one buffer into another of the same shape, but for those of a box that is written anyway.
+
+    box: for each axis the first place of the box, and the one after its last.
+    """
 
     source: Buffer
     target: Buffer
+    box: tuple[tuple[Dimension, Dimension], ...] | None = None
 
 
 @dataclass(frozen=True)
