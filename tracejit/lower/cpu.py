@@ -19,14 +19,20 @@ from tracejit.schedule.kernel import Kernel
 LONG_BODY = 400
 """Instructions from which on a loop's last elements are done under a mask; it slows short bodies by up to a fifth."""
 
+CACHE_BYTES = 32 << 20
+"""What the last-level cache holds, where nobody says."""
 
-def emit_module(kernels: Sequence[Kernel], features: str = "") -> Any:
-    """An LLVM module (llvmlite.ir) with the functions of every kernel, for a CPU with some features (LLVM's names)."""
+
+def emit_module(kernels: Sequence[Kernel], features: str = "", cache_bytes: int = CACHE_BYTES) -> Any:
+    """An LLVM module (llvmlite.ir) with the functions of every kernel, for a CPU with some features (LLVM's names).
+
+    cache_bytes: what its last-level cache holds.
+    """
     module = TargetModule("tracejit", features)
     module.triple = llvm.get_process_triple()
     for kernel in kernels:
         main = _function(module, MAIN + kernel.structure, I64, POINTER, I64, I64)
-        emit_main(kernel, main)
+        emit_main(kernel, main, cache_bytes)
         main.attributes.add("noinline")  # the entry would repeat its code
         final = None
         if has_final(kernel):
@@ -70,10 +76,13 @@ def _function(module: Any, name: str, result: Any, *parameters: Any) -> Any:
     return function
 
 
-def compile_kernels(kernels: Sequence[Kernel]) -> bytes:
-    """Object code with `tj_kernel_`, `tj_entry_` and, for some, `tj_final_` of every kernel."""
+def compile_kernels(kernels: Sequence[Kernel], cache_bytes: int = CACHE_BYTES) -> bytes:
+    """Object code with `tj_kernel_`, `tj_entry_` and, for some, `tj_final_` of every kernel.
+
+    cache_bytes: what the last-level cache holds; larger results are written past it (see `streaming`).
+    """
     machine = _target_machine()
-    return bytes(machine.emit_object(_optimized(emit_module(kernels, _features()), machine)))
+    return bytes(machine.emit_object(_optimized(emit_module(kernels, _features(), cache_bytes), machine)))
 
 
 def assembly(kernels: Sequence[Kernel]) -> str:

@@ -27,6 +27,7 @@ from tracejit.lower.packing import packed
 from tracejit.lower.panel_product import PanelNest, emit_panels
 from tracejit.lower.placement import Placement, placements
 from tracejit.lower.reduction import BLOCK, Accumulator
+from tracejit.lower.streaming import emit_streaming, fence, streaming
 from tracejit.lower.tileable_loop import tiled_loop
 from tracejit.lower.tiled_loop import emit_tiles
 from tracejit.schedule.kernel import CHUNK, Kernel, Reduce, Stage
@@ -34,13 +35,13 @@ from tracejit.schedule.kernel import CHUNK, Kernel, Reduce, Stage
 _Form: TypeAlias = Callable[[Emitter, Any, Any], None]
 
 
-def emit_main(kernel: Kernel, function: Any) -> None:
-    """The body of `i64 kernel(p, begin, end)`."""
+def emit_main(kernel: Kernel, function: Any, cache_bytes: int) -> None:
+    """The body of `i64 kernel(p, begin, end)`; `cache_bytes`: what the last-level cache holds."""
     if may_have_short_rows(kernel):
         _long_or_short_rows(kernel, function)
         return
     forms: dict[str, tuple[_Form, type[LoopNest]]] = {
-        "map": (_map, LoopNest),
+        "map": (partial(_map, cache_bytes=cache_bytes), LoopNest),
         "panels": (emit_panels, PanelNest),
         "reduce_all": (_chunks, LoopNest),
         "reduce_columns": (emit_columns, ColumnNest),
@@ -98,20 +99,27 @@ def emit_final(kernel: Kernel, function: Any) -> None:
 # ---- map
 
 
-def _map(emitter: Emitter, begin: Any, end: Any) -> None:
+def _map(emitter: Emitter, begin: Any, end: Any, cache_bytes: int | None = None) -> None:
     kernel, nest = emitter.kernel, emitter.nest
     plain = placements(kernel)
     tiled = tiled_loop(kernel, plain[0])
+    streamed = None if cache_bytes is None else streaming(kernel, plain[0], cache_bytes)
     with ExitStack() as loops:
         for depth, axis in enumerate(kernel.outer):
             _place_all(emitter, plain, depth)
             bounds = (begin, end) if depth == 0 else (word(0), nest.extent(axis))
-            if tiled is not None and depth == len(kernel.outer) - 1:
+            innermost = depth == len(kernel.outer) - 1
+            if innermost and tiled is not None:
                 emit_tiles(emitter, tiled, *bounds)
-                return
-            loops.enter_context(nest.loop(*bounds, axis=axis))
-        for stage, placement in zip(kernel.stages, plain, strict=True):
-            _stage(emitter, stage, placement)
+            elif innermost and streamed is not None:
+                emit_streaming(emitter, plain[0], streamed, *bounds)
+            else:
+                loops.enter_context(nest.loop(*bounds, axis=axis))
+        if tiled is None and streamed is None:
+            for stage, placement in zip(kernel.stages, plain, strict=True):
+                _stage(emitter, stage, placement)
+    if streamed is not None:
+        fence(emitter, streamed)
 
 
 def _place_all(emitter: Emitter, by_stage: list[Placement], depth: int) -> None:

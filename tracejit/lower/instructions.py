@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,7 @@ class Emitter:
         self.builder = self.nest.builder
         self._by_number = {i.number: i for i in kernel.instructions}
         self._results: dict[int, tuple[Scalar, ...]] = {}
+        self._redirected: dict[Store, Any] = {}
 
     # ---- values
 
@@ -137,8 +139,15 @@ class Emitter:
     def store(self, body: Store) -> None:
         """Emit a store."""
         value = self.value(body.value)
-        pointer = self.nest.address(body.operand, body.indices)
+        pointer = self._redirected.get(body) or self.nest.address(body.operand, body.indices)
         self.store_at(pointer, self._operand_dtype(body.operand), value)
+
+    @contextmanager
+    def redirected(self, places: Mapping[Store, Any]) -> Iterator[None]:
+        """Stores that are emitted inside go to these addresses."""
+        self._redirected = dict(places)
+        yield
+        self._redirected = {}
 
     def store_at(self, pointer: Any, stored: np.dtype[Any], value: Scalar) -> None:
         """Write an element at an address."""

@@ -287,11 +287,16 @@ class LoopNest:
     def _level_of(self, index: Index) -> int:
         return 0 if index.axis is None else self.axis_level[index.axis]
 
+    def start(self, index: Index | None) -> Any:
+        """Where an index begins; None where that is at 0."""
+        if index is None or index.start == 0:
+            return None
+        return self.integer(index.start.slot) if isinstance(index.start, Integer) else word(index.start)
+
     def _start(self, operand: int, indices: Sequence[Index | None]) -> Any:
         pointer = self.base(operand)
         for dimension, index in enumerate(indices):
-            if index is None or index.start == 0:
-                continue
-            start = self.integer(index.start.slot) if isinstance(index.start, Integer) else word(index.start)
-            pointer = self.step_bytes(pointer, start, operand, dimension)
+            start = self.start(index)
+            if start is not None:
+                pointer = self.step_bytes(pointer, start, operand, dimension)
         return pointer

@@ -21,13 +21,12 @@ from typing import Any
 import numpy as np
 
 from tracejit.lower.instructions import Emitter
-from tracejit.lower.llvm_types import memory_type, word
-from tracejit.lower.scalar_llvm import store_value
+from tracejit.lower.llvm_types import word
+from tracejit.lower.tile import Row, Tile
 from tracejit.lower.tileable_loop import TiledLoop
 from tracejit.lower.vector_registers import register_bytes, vector_bytes
 from tracejit.ops.table import OPS
 from tracejit.schedule.kernel import Apply, Instruction, Loop
-from tracejit.vecmath import language
 from tracejit.vecmath.language import Scalar
 
 WIDTH = 128
@@ -44,12 +43,10 @@ def emit_tiles(emitter: Emitter, tiled: TiledLoop, begin: Any, end: Any) -> None
         tiles = builder.sdiv(builder.sub(end, begin), word(width))
         middle = builder.add(begin, builder.mul(tiles, word(width), flags=("nsw",)), flags=("nsw",))
         with emitter.nest.loop(begin, middle, step=width, parallel=False) as first:
-            _emit_tile(emitter, tiled, _Tile(emitter, first, word(width), width))
+            _emit_tile(emitter, tiled, Tile(emitter, first, width))
         begin = middle
     with emitter.nest.loop(begin, end, step=WIDTH, parallel=False) as first:
-        left = builder.sub(end, first, flags=("nsw",))
-        count = builder.select(builder.icmp_signed("<", left, word(WIDTH)), left, word(WIDTH))
-        _emit_tile(emitter, tiled, _Tile(emitter, first, count, None))
+        _emit_tile(emitter, tiled, Tile(emitter, first, WIDTH, end))
 
 
 def _register_tile(tiled: TiledLoop) -> int:
@@ -63,10 +60,10 @@ def _register_tile(tiled: TiledLoop) -> int:
     return 1 << (fitting.bit_length() - 1) if fitting >= lanes else 0
 
 
-def _emit_tile(emitter: Emitter, tiled: TiledLoop, tile: _Tile) -> None:
+def _emit_tile(emitter: Emitter, tiled: TiledLoop, tile: Tile) -> None:
     loop = tiled.loop
-    carries = [_Row(emitter, line.dtype, tile.width) for line in loop.carries]
-    kept = [_Row(emitter, line.dtype, tile.width) for line in tiled.kept]
+    carries = [Row(tile, line.dtype) for line in loop.carries]
+    kept = [Row(tile, line.dtype) for line in tiled.kept]
     with tile.elements() as column:
         _write(carries, column, [emitter.value(number) for number in loop.initial])
         _write(kept, column, [emitter.value(line.number) for line in tiled.kept])
@@ -94,54 +91,12 @@ def _iterations(emitter: Emitter, loop: Loop) -> Iterator[None]:
         yield
 
 
-class _Tile:
-    """Elements `first .. first + count` of the last outer axis; `constant`: their number, where it is known."""
-
-    def __init__(self, emitter: Emitter, first: Any, count: Any, constant: int | None) -> None:
-        self._emitter, self._first, self._count, self._constant = emitter, first, count, constant
-
-    @property
-    def width(self) -> int:
-        """The most elements that it has."""
-        return self._constant or WIDTH
-
-    @contextmanager
-    def elements(self) -> Iterator[Any]:
-        """The loop over the elements, by their place in the tile."""
-        nest, axis = self._emitter.nest, self._emitter.kernel.outer[-1]
-        with nest.loop(word(0), self._count, axis=axis, flat=self._constant is not None) as column:
-            with nest.at(len(nest.levels) - 1):
-                nest.axis_values[axis] = self._emitter.builder.add(self._first, column, flags=("nsw",))
-            yield column
-
-
-def _define(emitter: Emitter, lines: Sequence[Instruction], rows: Sequence[_Row], column: Any) -> None:
+def _define(emitter: Emitter, lines: Sequence[Instruction], rows: Sequence[Row], column: Any) -> None:
     for line, row in zip(lines, rows, strict=True):
         emitter.define(line.number, row.read(column))
 
 
-def _write(rows: Sequence[_Row], column: Any, values: Sequence[Scalar]) -> None:
+def _write(rows: Sequence[Row], column: Any, values: Sequence[Scalar]) -> None:
     """All rows at once: every value was computed from the old ones."""
     for row, value in zip(rows, values, strict=True):
         row.write(column, value)
-
-
-class _Row:
-    """One value for each element of a tile."""
-
-    def __init__(self, emitter: Emitter, dtype: str, width: int) -> None:
-        self._emitter, self._dtype = emitter, np.dtype(dtype)
-        self._slot = emitter.nest.stack_slot(memory_type(self._dtype), width)
-
-    def _at(self, column: Any) -> Any:
-        element = memory_type(self._dtype)
-        return self._emitter.builder.gep(self._slot, [column], inbounds=True, source_etype=element)
-
-    def read(self, column: Any) -> Scalar:
-        return self._emitter.load(self._at(column), self._dtype, self._dtype)
-
-    def write(self, column: Any, value: Scalar) -> None:
-        pointer = self._at(column)
-        element: Any = language.cast(value, self._dtype)
-        with self._emitter.nest.memory():
-            store_value(self._emitter.builder, pointer, element)

@@ -19,6 +19,7 @@ from pathlib import Path
 from tracejit.ops.table import OPS
 from tracejit.runtime.disk_cache import DiskCache
 from tracejit.runtime.llvm_binding import llvm
+from tracejit.runtime.machine import machine
 from tracejit.runtime.machine_code import LoadedKernel, MachineCode, make_entry
 from tracejit.schedule.kernel import Apply, Kernel, Reduce
 
@@ -106,7 +107,7 @@ class KernelCache:
     def _compile(self, kernels: list[Kernel], counts: CacheCounts) -> dict[str, LoadedKernel]:
         started = time.perf_counter()
         # The emitters, and what they need, are loaded by a process that compiles and by no other.
-        data: bytes = import_module("tracejit.lower.cpu").compile_kernels(kernels)
+        data: bytes = import_module("tracejit.lower.cpu").compile_kernels(kernels, machine().last_level_cache)
         code = MachineCode(data)
         seconds = time.perf_counter() - started
         counts.compiled += len(kernels)
@@ -154,6 +155,7 @@ def environment() -> str:
         llvm().get_process_triple(),
         llvm().get_host_cpu_name(),
         llvm().get_host_cpu_features().flatten(),
+        str(machine().last_level_cache),
         f"llvmlite {import_module('llvmlite').__version__}, LLVM {llvm().llvm_version_info}",
         sys.version,
         _source_hash(Path(__file__).parent.parent),
