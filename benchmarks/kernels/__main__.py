@@ -23,11 +23,11 @@ from benchmarks.__main__ import processor
 from benchmarks.kernels import KERNELS
 from benchmarks.kernels.kernel import Kernel
 from benchmarks.lane import difference
-from benchmarks.report import time_text
 
 PAGE = Path(__file__).parent.parent / "KERNELS.md"
 SLOWER = 0.95
 """NumPy's time over ours below which a kernel counts as slower than NumPy."""
+EVERY = 99
 SHORTEST_SAMPLE = 1e-3
 MOST_COPIES = 200
 
@@ -109,22 +109,32 @@ def measure(kernel: Kernel, size: int, functions: dict[str, Callable[..., Any]],
         sample(kernel, function, arguments, 1)
     end = time.perf_counter() + budget
     for number in range(25):
-        if number >= 5 and time.perf_counter() > end:
+        if number >= (5 if once < 0.2 else 3) and time.perf_counter() > end:
             break
         for name, function in ready.items():
             row.seconds.setdefault(name, []).append(sample(kernel, function, arguments, repeats))
     return row
 
 
+def duration(seconds: float) -> str:
+    """Three digits with their unit."""
+    if math.isnan(seconds):
+        return "-"
+    scales = ((1e6, "µs"), (1e3, "ms"), (1.0, "s"))
+    value, unit = next((seconds * scale, unit) for scale, unit in scales if seconds * scale < 999.5)
+    return f"{value:.3g} {unit}"
+
+
 def line(row: Row) -> str:
     """One printed line."""
-    times = "".join(f"{time_text(row.median(name), False):>11}" for name in ("numpy", "tracejit", "numba"))
+    times = "".join(f"{duration(row.median(name)):>11}" for name in ("numpy", "tracejit", "numba"))
     flag = row.error or ("SLOWER" if row.slow else "")
     return f"{row.kernel.name:<28}{row.size:>9}{row.elements:>10}{times}{row.gain:>8.2f} {flag}"
 
 
-def page(rows: list[Row]) -> str:
+def page(rows: list[Row], sizes: int = EVERY) -> str:
     """The text of KERNELS.md."""
+    apart = "" if sizes >= EVERY else f" The first {sizes} sizes of each kernel; larger ones were not run."
     slow = [row for row in rows if row.slow]
     gains = [math.log(row.gain) for row in rows if not math.isnan(row.gain)]
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("numpy", "numba"))
@@ -132,9 +142,9 @@ def page(rows: list[Row]) -> str:
         "# Known NumPy kernels",
         "",
         f"Written by `python -m benchmarks.kernels` on {time.strftime('%Y-%m-%d')}. {processor()}, {THREADS} threads, "
-        f"{versions}. Medians in ms a call, steady state; every result is checked against NumPy's. The sources are in "
+        f"{versions}. Medians a call, steady state; every result is checked against NumPy's. The sources are in "
         "`benchmarks/kernels/`, plain NumPy; `numba` is `njit` of the same source, where it compiles. The gain is the "
-        "median over the rounds of NumPy's time over tracejit's.",
+        f"median over the rounds of NumPy's time over tracejit's.{apart}",
         "",
         f"Geometric mean of the gain: {math.exp(sum(gains) / max(len(gains), 1)):.2f}. "
         f"Slower than NumPy (gain under {SLOWER}): {len(slow)} of {len(rows)}.",
@@ -143,7 +153,7 @@ def page(rows: list[Row]) -> str:
         "|---|--:|--:|--:|--:|--:|--:|",
     ]
     for row in rows:
-        times = " | ".join(time_text(row.median(name), False) for name in ("numpy", "tracejit", "numba"))
+        times = " | ".join(duration(row.median(name)) for name in ("numpy", "tracejit", "numba"))
         gain = row.error or (f"**{row.gain:.2f}**" if row.slow else f"{row.gain:.2f}")
         lines.append(f"| {row.kernel.name} | {row.size} | {row.elements} | {times} | {gain} |")
     lines += ["", "## Slower than NumPy", ""]
@@ -156,7 +166,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kernels", description=__doc__)
     parser.add_argument("--only", metavar="atax,gemm", help="these kernels; KERNELS.md is then left alone")
-    parser.add_argument("--sizes", type=int, default=99, help="so many of each kernel's sizes, from the smallest")
+    parser.add_argument("--sizes", type=int, default=EVERY, help="so many of each kernel's sizes, from the smallest")
     parser.add_argument("--budget", type=float, default=0.5, help="seconds a kernel and size, compilation apart")
     parser.add_argument("--no-numba", action="store_true", help="without Numba")
     chosen = parser.parse_args(arguments)
@@ -164,7 +174,7 @@ def main(arguments: list[str] | None = None) -> int:
     if missing := sorted(set(names) - {kernel.name for kernel in KERNELS}):
         raise SystemExit(f"no kernel {', '.join(missing)}")
     tj.set_num_threads(THREADS)
-    print(f"{'kernel':<28}{'size':>9}{'elements':>10}{'numpy':>11}{'tracejit':>11}{'numba':>11}{'gain':>8}   (ms)")
+    print(f"{'kernel':<28}{'size':>9}{'elements':>10}{'numpy':>11}{'tracejit':>11}{'numba':>11}{'gain':>8}")
     rows = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -173,8 +183,8 @@ def main(arguments: list[str] | None = None) -> int:
             for size in kernel.sizes[: chosen.sizes] if functions else ():
                 rows.append(measure(kernel, size, functions, chosen.budget))
                 print(line(rows[-1]), flush=True)
-    if chosen.only is None and chosen.sizes == 99:
-        PAGE.write_text(page(rows))
+    if chosen.only is None:
+        PAGE.write_text(page(rows, chosen.sizes))
         print(f"written: {PAGE}")
     return 0
 

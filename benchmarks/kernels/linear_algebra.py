@@ -136,7 +136,7 @@ KERNELS = (
         "doitgen",
         doitgen,
         lambda rng, n: (rng.random((n, n, n + 1)), rng.random((n + 1, n + 1))),
-        (2, 10, 50, 200),
+        (2, 10, 50, 120),
         mutates=True,
     ),
 )
