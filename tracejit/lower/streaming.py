@@ -39,8 +39,9 @@ AHEAD = 1024
 MOST_STORES = 4
 """Results of one kernel that are written this way: the processor gathers lines in a few buffers."""
 
-MOST_COST = 24
-"""Scalar instructions an element from which on computing takes longer than memory does; and code is not doubled."""
+MOST_COST = 6
+"""Scalar instructions an element up to which a kernel waits for memory alone.  The second loop takes as long to compile
+as the first, so longer kernels do without."""
 
 
 @dataclass(frozen=True)
