@@ -78,6 +78,8 @@ def dispatch_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], option
         result = _call_ufunc(ufunc, (left.reshape(left.shape + (1,) * right.ndim), right), options)
     elif method == "at":
         return HANDLERS["ufunc_at"](ufunc, *inputs)
+    elif method == "reduceat":
+        result = _reduceat(ufunc, inputs, options)
     else:
         result = interrupt_call(getattr(ufunc, method), inputs, options)
     return result if out is None else write_out(out, result)
@@ -167,6 +169,19 @@ def _reduce_ufunc(ufunc: np.ufunc, inputs: tuple[Any, ...], options: dict[str, A
         except NoKernel:
             pass
     return interrupt_call(ufunc.reduce, inputs, options)
+
+
+def _reduceat(ufunc: np.ufunc, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """NumPy's, as a call in the graph where the result's type is plain: floats along one given axis."""
+    array, places = as_tracer(current(), inputs[0]), as_tracer(current(), inputs[1])
+    axis = options.get("axis", inputs[2] if len(inputs) > 2 else 0)
+    plain = ufunc in (np.add, np.multiply, np.maximum, np.minimum) and array.dtype.kind == "f" and places.ndim == 1
+    if not plain or len(inputs) > 3 or set(options) - {"axis"} or type(axis) is not int:
+        return interrupt_call(ufunc.reduceat, inputs, options)
+    if not 0 <= axis < array.ndim or places.dtype.kind not in "iu":
+        return interrupt_call(ufunc.reduceat, inputs, options)
+    shape = (*array.symbolic_shape[:axis], places.symbolic_shape[0], *array.symbolic_shape[axis + 1 :])
+    return call_node(ufunc.reduceat, (array, places, axis), {}, shape, array.dtype)
 
 
 _REDUCTIONS: dict[Any, Op] = {
