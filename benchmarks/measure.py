@@ -8,6 +8,8 @@ from benchmarks.runner import Peer
 from benchmarks.worker import Measurement, Worker
 from benchmarks.workloads import Workload
 
+LOST = "lost while it was sampled"
+
 
 def measure(
     workload: Workload, peers: list[Peer], workers: list[Worker], budget: float, scale: float = 1.0
@@ -43,6 +45,16 @@ def _interleave(lanes: list[tuple[Measurement, Worker]], budget: float, fewest: 
             break
         turn = round_number % max(len(lanes), 1)
         for measurement, worker in lanes[turn:] + lanes[:turn]:
-            measurement.samples.append(worker.ask("sample"))
-    for _, worker in lanes:
-        worker.ask("drop")
+            if not measurement.error.startswith(LOST):
+                _add_sample(measurement, worker)
+    for measurement, worker in lanes:
+        if not measurement.error.startswith(LOST):
+            worker.ask("drop")
+
+
+def _add_sample(measurement: Measurement, worker: Worker) -> None:
+    """One more sample; a peer whose process is lost meanwhile has no figure, and the others go on."""
+    try:
+        measurement.samples.append(worker.ask("sample"))
+    except RuntimeError as error:
+        measurement.samples, measurement.error = [], f"{LOST}: {error}"

@@ -79,3 +79,23 @@ def test_a_small_run() -> None:
     finally:
         for worker in workers:
             worker.end()
+
+
+def test_a_peer_lost_while_it_is_sampled() -> None:
+    """Its figures go, the others' stay, and the next workload finds it again."""
+
+    class Dying(Worker):
+        def ask(self, command: str, *arguments: object) -> object:
+            if command == "sample":
+                self.end()
+                raise RuntimeError("its process died (exit code -9)")
+            return super().ask(command, *arguments)
+
+    workers = [Worker("numpy"), Dying("tracejit")]
+    try:
+        numpy, ours = measure(by_name("W10a"), available(["numpy", "tracejit"]), workers, budget=0.01)
+        assert len(numpy.samples) >= 5 and not numpy.error
+        assert not ours.samples and "exit code -9" in ours.error
+    finally:
+        for worker in workers:
+            worker.end()
