@@ -33,6 +33,30 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(function_module, "HOT_CALLS", 1)
 
 
+# ---- what `explain` says of it
+
+
+@pytest.mark.skipif(not NATIVE, reason="the portable path serves all calls")
+def test_explain_says_what_serves_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(function_module, "HOT_CALLS", 1000)
+    f = tj.jit(lambda x: x * 2 + 1)
+    assert f.explain(X).native == "not yet, it has not been called often enough"
+    for _ in range(1000):
+        f(X)
+    assert "served by machine code: yes" in str(f.explain(X))
+
+
+def test_explain_says_why_python_serves_a_call() -> None:
+    reason = "a result that is a view" if NATIVE else "TRACEJIT_PORTABLE"
+    assert reason in tj.jit(lambda x: x[1:]).explain(X).native
+
+
+@pytest.mark.skipif(not NATIVE, reason="the portable path serves all calls")
+def test_explain_says_that_segments_are_served_by_python() -> None:
+    f = tj.jit(lambda x: x + 1 if x.sum() > 0 else x - 1)
+    assert f.explain(X).native == "no, the function has several segments"
+
+
 # ---- what it computes
 
 X = RNG.normal(size=8)

@@ -54,6 +54,11 @@ class Explanation:
         return [kernel for segment in self.segments for kernel in segment.program.kernels]
 
     @property
+    def native(self) -> str:
+        """Whether emitted code serves calls like this one, from the guards to the result, and why if it does not."""
+        return self.segments[0].native if self.segments else "no, it has no graph"
+
+    @property
     def sources(self) -> list[str]:
         return [python_source(kernel) for kernel in self.kernels]
 
@@ -76,7 +81,8 @@ class Explanation:
         return (
             f"{self.name}: {len(self.kernels)} kernel{'s' * (len(self.kernels) != 1)} in {len(self.segments)} "
             f"segment{'s' * (len(self.segments) != 1)}; {s.calls} calls, {s.traces} traces, "
-            f"{s.kernels_compiled} kernels compiled in {s.compile_seconds:.3f} s, {s.cache_hits} from caches"
+            f"{s.kernels_compiled} kernels compiled in {s.compile_seconds:.3f} s, {s.cache_hits} from caches\n"
+            f"served by machine code: {self.native}"
         )
 
     def save(self, path: str | Path) -> Path:

@@ -8,7 +8,7 @@ import os
 import threading
 from array import array
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MethodType
 from typing import Any, TypeVar, overload
@@ -137,10 +137,13 @@ class Jitted(Dispatched):
             draft = segment.draft if segment is not None else None
             if segment is not None and draft is not None:
                 segment.draft = None
-                with suppress(NotNative):
+                try:
                     portable = Jitted.__call__
                     call = NativeCall(draft, self._native, portable, self.stats.native_calls, BYPASSING)
                     attach(self, call)
+                    segment.native = "yes"
+                except NotNative as reason:
+                    segment.native = f"no, because of {reason}"
         finally:
             self._lock.release()
 

@@ -61,7 +61,7 @@ class Segment:
     function: of a run, or for the first segment of a function of (args, kwargs, run); it returns MISS where a guard
     fails, else the outcome of the break, or the result of the call where nothing follows.
     definitions: the names of parts of expressions; checks: of a first segment, its guards alone.
-    draft: of a segment that takes whole calls, how emitted code can do the same.
+    draft: of a segment that takes whole calls, how emitted code can do the same; native: whether it does, and why not.
     """
 
     traced: Graph
@@ -78,6 +78,7 @@ class Segment:
     checks: Code | None = None
     following: Break | None = None
     draft: CallDraft | None = None
+    native: str = "no, the function has several segments"
 
     def accepts(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Whether the guards of a first segment hold; nothing else of it is run."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,7 +28,7 @@ from tracejit.passes.roll_loops import roll_loops
 from tracejit.passes.unify_sizes import unify_sizes
 from tracejit.runtime.kernel_cache import CacheCounts, get_kernels
 from tracejit.runtime.machine_code import LoadedKernel
-from tracejit.runtime.vectorcall import NATIVE, CallDraft
+from tracejit.runtime.vectorcall import NATIVE
 from tracejit.schedule.scheduler import schedule
 from tracejit.schedule.steps import Buffer, Program
 from tracejit.trace.bodies import refuse_leaks
@@ -357,19 +357,26 @@ class Tracing:
         ]
         text.write_result(code, tree, names)
         segment = self._finish(code, program, parts, None)
-        if self.root and NATIVE:
+        if self.root:
             own = [program.outputs[len(live) + number] if how == "own" else None for how, number, _ in texts]
-            segment.draft = self._draft(program, parts[2], tree, list(zip(leaves, own, strict=True)))
+            self._draft(segment, parts[2], tree, list(zip(leaves, own, strict=True)))
         return segment
 
     def _draft(
-        self, program: Program, kernels: list[LoadedKernel], tree: Tree, results: list[tuple[Any, Buffer | None]]
-    ) -> CallDraft | None:
+        self, segment: Segment, kernels: list[LoadedKernel], tree: Tree, results: list[tuple[Any, Buffer | None]]
+    ) -> None:
         """The whole call for emitted code, where that can do it."""
+        if not NATIVE:
+            segment.native = "no, it is not for this interpreter, or TRACEJIT_PORTABLE=1 is set"
+            return
         layouts, environment = _layouts(self.trace), self.environment.items
-        with suppress(NotNative):
-            return draft_call(self.trace, self.arguments, environment, layouts, program, kernels, tree, results)
-        return None
+        try:
+            segment.draft = draft_call(
+                self.trace, self.arguments, environment, layouts, segment.program, kernels, tree, results
+            )
+            segment.native = "not yet, it has not been called often enough"
+        except NotNative as reason:
+            segment.native = f"no, because of {reason}"
 
     def _result_text(self, code: Code, leaf: Any, how: str, number: int, tracer: Tracer | None) -> str:
         if isinstance(leaf, HostNumber):
