@@ -118,7 +118,7 @@ _LOGARITHM = (uniform(0.5, 2), uniform(0, 100), near_one, positive)
 _CIRCULAR = (*_ALL, magnitudes(-10, 30), near_quadrants)
 
 CASES: dict[str, Case] = {
-    "exp": Case(exponential.exp, mpmath.exp, (*_ALL, uniform(-745, 710)), _WIDE, (0.9, 0.9), np.exp),
+    "exp": Case(exponential.exp, mpmath.exp, (*_ALL, uniform(-745, 710)), _WIDE, (0.9, 1.0), np.exp),
     "exp2": Case(
         exponential.exp2, lambda x: mpf(2) ** x, (_UNIT, uniform(-150, 128), uniform(-1075, 1024)), _WIDE, numpy=np.exp2
     ),
