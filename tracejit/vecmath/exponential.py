@@ -169,7 +169,7 @@ def exp_sum(x: Scalar, low: Scalar) -> Scalar:
 
 
 def exp2(x: Scalar) -> Scalar:
-    """2 to the x, within 0.9 ULP; exact for integers.
+    """2 to the x, within 1 ULP; exact for integers.
 
     x = n + f exactly; then e to the f*ln2.
     """
