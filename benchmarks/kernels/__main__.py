@@ -134,7 +134,7 @@ def line(row: Row) -> str:
 
 def page(rows: list[Row], sizes: int = EVERY) -> str:
     """The text of KERNELS.md."""
-    apart = "" if sizes >= EVERY else f" The first {sizes} sizes of each kernel; larger ones were not run."
+    apart = "" if sizes >= EVERY else f" Only the {sizes} smallest of each kernel's sizes were run."
     slow = [row for row in rows if row.slow]
     gains = [math.log(row.gain) for row in rows if not math.isnan(row.gain)]
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("numpy", "numba"))
