@@ -70,6 +70,8 @@ def derivative(op):
 
 def dotted(function):
     module = getattr(function, "__module__", None) or "numpy"
+    if module.startswith("tracejit."):
+        return f"tj.{function.__name__}"
     return f"{module.replace('numpy', 'np', 1)}.{function.__name__}"
 
 

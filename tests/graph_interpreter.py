@@ -102,6 +102,10 @@ class Interpreter:
             return op.resolve.reduce(inputs[0], axis=node["axes"], dtype=node.dtype)  # type: ignore[union-attr]
         if op.kind == "call":
             return self._called(node["call"], inputs)
+        if op.name.startswith("convolution"):
+            params = {**dict(node.params), "groups": self._size(node["groups"])}
+            params["padding"] = [tuple(map(self._size, pair)) for pair in node["padding"]]
+            return op.reference(*inputs, self._shape(node), **params)
         assert op.kind in ("elementwise", "contract") and op.reference is not None, node.op
         return np.asarray(op.reference(*inputs)).astype(node.dtype)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Self, TypeAlias
 
 from tracejit.autodiff.context import Rules
+from tracejit.ir import size as sizes
 from tracejit.ir.node import ArrayType, Index, Indices, Node, broadcast_indices
 from tracejit.ir.size import Dimension
 from tracejit.trace.state import Trace
@@ -68,6 +69,17 @@ class BatchAxis(Rules, ABC):
         shape = (*node.shape[:1], *[1] * extra, *node.shape[1:])
         indices = [Index(None) if d == 1 else Index(a + extra if a else 0) for a, d in enumerate(node.shape)]
         return self.view(node, tuple(indices), shape)
+
+    def merged(self, node: Node, axis: int) -> Node:
+        """The node with an axis and the next as one."""
+        return self.reshape(node, self.merged_type(node.type, axis).shape)
+
+    @staticmethod
+    def merged_type(type: ArrayType, axis: int) -> ArrayType:
+        """The type with an axis and the next as one."""
+        shape = type.shape
+        both = sizes.multiply(shape[axis], shape[axis + 1])
+        return ArrayType(type.dtype, (*shape[:axis], both, *shape[axis + 2 :]))
 
     def select(self, mask: Node, yes: Node, no: Node) -> Node:
         """`yes` for the examples of a bool[size] mask, `no` for the others; both batched, of one type."""

@@ -15,6 +15,7 @@ import numpy as np
 from tracejit.ir import size as sizes
 from tracejit.ir.graph import literal
 from tracejit.ir.node import ArrayType, Builder, Index, Indices, Node, Shape, broadcast_indices, respaced_indices
+from tracejit.ir.size import Dimension
 from tracejit.ops.library import NoRule
 from tracejit.ops.table import OPS
 from tracejit.trace.opaque import Call, Slot
@@ -252,6 +253,12 @@ class Rules:
     def product(self, a: Node, b: Node, like: Node) -> Node:
         """np.matmul of the operands of a matmul node, or of their tangents."""
         return self._inherit(self.builder.node("matmul", (a, b), {}, like.type, self.line), a, b)
+
+    def convolution(self, op: str, a: Node, b: Node, like: Node, type: ArrayType, more: Dimension = 1) -> Node:
+        """A convolution, or one of the ops of its derivatives, like another but for op and type; `more`: groups."""
+        params = dict(like.params)
+        params["groups"] = sizes.multiply(params["groups"], more)
+        return self._inherit(self.builder.node(op, (a, b), params, type, self.line), a, b)
 
     def outer(self, a: Node, b: Node) -> Node:
         """The products of all elements of two vectors (a cotangent of no axes is a number)."""

@@ -6,8 +6,9 @@ on traced values the op is recorded.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from functools import cache
+from functools import cache, wraps
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from tracejit.trace.state import ACTIVE
 NAMES: tuple[str, ...] = tuple(
     name
     for name, op in OPS.items()
-    if (op.kind in ("elementwise", "reduce") and op.resolve is not None) or name == "where"
+    if (op.kind in ("elementwise", "reduce") and op.resolve is not None) or name == "where" or op.options
 )
 """The ops that are functions of `tracejit`."""
 
@@ -47,6 +48,33 @@ def _recorder(op: Op) -> Callable[..., Any]:
 def function(name: str) -> Callable[..., Any]:
     """The eager function of an op."""
     op = OPS[name]
+    return _library_function(op) if op.options else _table_function(op)
+
+
+def _library_function(op: Op) -> Callable[..., Any]:
+    """A function that is called with options besides its arrays: the options are constants of what is compiled."""
+    reference = op.reference
+    assert reference is not None
+
+    def traced(*args: Any, **given: Any) -> Any:
+        return dispatch_function(reference, args, given)
+
+    traced.__signature__ = inspect.signature(reference)  # type: ignore[attr-defined]
+    traced.__name__ = traced.__qualname__ = op.name
+    compiled = Jitted(traced, op.options, False, False)
+
+    @wraps(reference)
+    def call(*args: Any, **given: Any) -> Any:
+        if ACTIVE.trace is not None:
+            return traced(*args, **given)
+        return reference(*args, **given) if disabled() else compiled(*args, **given)
+
+    call.__module__ = "tracejit"
+    return call
+
+
+def _table_function(op: Op) -> Callable[..., Any]:
+    name = op.name
     record = _recorder(op)
     if op.kind == "reduce":
 

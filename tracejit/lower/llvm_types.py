@@ -59,11 +59,13 @@ def access_group(module: ir.Module) -> Any:
     return _distinct(module)
 
 
-def parallel_loop_id(module: ir.Module, group: Any, body: Sequence[Any], flat: bool = False) -> Any:
+def parallel_loop_id(
+    module: ir.Module, group: Any, body: Sequence[Any], flat: bool = False, short: bool = False
+) -> Any:
     """A loop id saying that accesses of `group` carry no dependence from one iteration to another.
 
     With it the vectorizer needs no run-time alias checks.  `flat`: the loop is short, of constant length, and no loop
-    any more once it is vectorized.
+    any more once it is vectorized.  `short`: it has too few iterations for several vectors at a time.
     """
     properties = [module.add_metadata(("llvm.loop.parallel_accesses", group))]
     if flat:
@@ -71,6 +73,9 @@ def parallel_loop_id(module: ir.Module, group: Any, body: Sequence[Any], flat: b
         unrolled = module.add_metadata(("llvm.loop.unroll.full",))
         properties.append(module.add_metadata(("llvm.loop.unroll.disable",)))
         properties.append(module.add_metadata(("llvm.loop.vectorize.followup_vectorized", unrolled)))
+    elif short:
+        properties.append(module.add_metadata(("llvm.loop.interleave.count", ir.Constant(I32, 1))))
+        properties.append(module.add_metadata(("llvm.loop.unroll.disable",)))
     else:
         properties.extend(interleaving(module, body))
     return loop_id(module, properties)

@@ -36,6 +36,8 @@ class Level:
 class LoopNest:
     """The function under construction: a builder, the open loops, and the kernel's parameters."""
 
+    short_loops = False
+
     def __init__(self, kernel: Kernel, function: Any) -> None:
         self.kernel = kernel
         self.layout = layout(kernel)
@@ -114,7 +116,7 @@ class LoopNest:
         latch = builder.cbranch(builder.icmp_signed("<", following, end), preamble, exit_block)
         if parallel:
             blocks = self.function.blocks[self.function.blocks.index(preamble) :]
-            latch.set_metadata("llvm.loop", parallel_loop_id(self.module, group, blocks, flat))
+            latch.set_metadata("llvm.loop", parallel_loop_id(self.module, group, blocks, flat, self.short_loops))
         builder.position_at_end(exit_block)
 
     @contextmanager

@@ -31,6 +31,8 @@ class PanelNest(LoopNest):
     first: where the tile begins on the tiled axis.
     """
 
+    short_loops = True
+
     def __init__(self, kernel: Kernel, function: Any) -> None:
         assert kernel.product is not None
         self.product: Product = kernel.product

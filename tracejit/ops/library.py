@@ -51,12 +51,14 @@ def library(
     vjp: Sequence[Linear] | Callable[[int], Linear] = (),
     stand_in: Callable[..., Any] | None = None,
     stacks: bool = False,
+    options: tuple[str, ...] = (),
 ) -> Op:
     """Register a function that is called between kernels.
 
     jvp, vjp: a rule for each traced operand, or a function from an operand's number to its rule.
     stand_in: instead of rules: a function of the same arguments, made of differentiable ones, whose value is the same.
     stacks: whether the function works on stacks of matrices, or along the last axis, for any axes before.
+    options: for a function of `tracejit` itself, which a trace never calls: its parameters that are no arrays.
     """
     own = name or function.__name__
     spelt = f"{function.__module__}.{function.__name__}"
@@ -69,6 +71,7 @@ def library(
             jvp=_push_stand_in(stand_in) if stand_in else _pushed(jvp) if jvp else None,
             vjp=_pull_stand_in(stand_in) if stand_in else _pulled(vjp) if vjp else None,
             batch=stack_batch if stacks else call_batch,
+            options=options,
             doc=doc,
         )
     )

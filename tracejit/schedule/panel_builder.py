@@ -23,8 +23,8 @@ class PanelBuilder(KernelBuilder):
         self.product = product
         self.roots = {id(root): len(product.joins) for root in group.roots}
         self.extents = []
-        self.batch = [self._axis(length) for length in product.batch]
-        self.columns = [self._axis(length) for length in product.columns]
+        self.batch = [self._axis(length) for length in product.lengths(product.batch)]
+        self.columns = [self._axis(length) for length in product.lengths(product.columns)]
         self.rows = self._axis(product.node.shape[-2])
         self.depth = self._axis(product.node.inputs[1].shape[-2])
         self.tile_indices: Indices = tuple(map(IrIndex, (*self.batch, self.rows, *self.columns)))
@@ -35,7 +35,8 @@ class PanelBuilder(KernelBuilder):
 
     def build(self) -> BuiltKernel:
         """The kernel; its outer axes are those of the stack and the first of the columns."""
-        joined = [self._inner_axis(n, length) for n, length in enumerate(self.product.depth, len(self.batch))]
+        depth = self.product.depth
+        joined = [self._inner_axis(n, length) for n, length in zip(depth, self.product.lengths(depth), strict=True)]
         self.panel = self._panel((*joined, *self.columns))
         self.tile = self._panel((self.rows, *self.columns))
         stages = []
@@ -61,22 +62,23 @@ class PanelBuilder(KernelBuilder):
     def _piece(self, join: Node) -> k.Stage:
         """The loops that write one piece of the joined array into the panel."""
         self.lines = []
-        value, batch = join.inputs[1], len(self.batch)
+        value, indices, product = join.inputs[1], join["indices"], self.product
+        own = dict(zip((*product.batch, product.columns[0]), (*self.batch, self.columns[0]), strict=True))
         places: list[IrIndex] = [IrIndex(None)] * len(value.shape)
-        inner: list[int] = []
-        written: list[k.Index] = []
-        whole = [*self.batch, *[-1] * len(self.product.depth), *self.columns]
-        for position, (index, axis) in enumerate(zip(join["indices"], whole, strict=True)):
-            if axis < 0 and index.axis is not None:
-                axis = self._inner_axis(position, value.shape[index.axis])
-                inner.append(axis)
+        for position, index in enumerate(indices):
             if index.axis is not None:
-                places[index.axis] = IrIndex(axis)
-            if position >= batch:
-                written.append(self._index(IrIndex(axis if axis >= 0 else None, index.step, index.start)))
+                if position not in own:
+                    own[position] = self._inner_axis(position, value.shape[index.axis])
+                places[index.axis] = IrIndex(own[position])
+        written = [
+            k.Index(own.get(position), indices[position].step, self._index(indices[position]).start)
+            for position in (*product.depth, *product.columns)
+        ]
         number = self._value(value, tuple(places))
         self._emit(k.Store(self.panel, tuple(written), number))
-        return k.Stage((*inner, *self.columns), tuple(self.lines))
+        # In the order of the whole, whose last axis is the piece's nearest in memory too, as a rule.
+        inner = [own[position] for position in sorted(own) if position not in product.batch]
+        return k.Stage(tuple(inner), tuple(self.lines))
 
     def _multiplied(self) -> k.Instruction:
         self.lines = []

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from tracejit.ir import size as sizes
 from tracejit.ir.graph import Graph
@@ -26,24 +27,28 @@ class PanelProduct:
     """A matmul node `left @ right`, where right is the last of `joins` (updates, in order), seen as a matrix.
 
     batch, depth, columns: the axes of the joined array: those of the stack, those summed over, those that stay.
-    hidden: identities of the nodes that get no memory: the joins, their base, and the reshape to matrices.
+    hidden: identities of the nodes that get no memory: the joins, their base, and the looks at them as matrices.
     """
 
     node: Node
     joins: tuple[Node, ...]
-    batch: Shape
-    depth: Shape
-    columns: Shape
+    batch: tuple[int, ...]
+    depth: tuple[int, ...]
+    columns: tuple[int, ...]
     hidden: frozenset[int]
 
     @property
     def left(self) -> Node:
         return self.node.inputs[0]
 
-    @property
+    def lengths(self, axes: tuple[int, ...]) -> Shape:
+        """The lengths of axes of the joined array."""
+        return tuple(self.joins[0].shape[axis] for axis in axes)
+
+    @cached_property
     def shape(self) -> Shape:
         """The result's shape with the columns' axes apart."""
-        return (*self.batch, self.node.shape[-2], *self.columns)
+        return (*self.lengths(self.batch), self.node.shape[-2], *self.lengths(self.columns))
 
     def is_result(self, node: Node) -> bool:
         """Whether a node is the product, or a look at it with the columns' axes apart."""
@@ -71,31 +76,44 @@ def _product(node: Node, alone: Callable[[Node], bool]) -> PanelProduct | None:
     if len(left.shape) < 2 or len(right.shape) < 2 or node.dtype.name not in DTYPES or not alone(right):
         return None
     hidden = [right]
-    joined = right
-    if right.op == "reshape":
-        joined = right.inputs[0]
+    if turned := right.op == "view" and _is_transpose(right):
+        hidden.append(right.inputs[0])
+    matrices = hidden[-1]
+    if matrices.op == "reshape":
+        hidden.append(matrices.inputs[0])
     joins: list[Node] = []
-    while joined.op == "update" and alone(joined):
-        joins.append(joined)
-        hidden.append(joined)
-        joined = joined.inputs[0]
-    if len(joins) < 2 or joined.op != "empty":
+    while hidden[-1].op == "update" and alone(hidden[-1]):
+        joins.append(hidden[-1])
+        hidden.append(hidden[-1].inputs[0])
+    if len(joins) < 2 or hidden[-1].op != "empty" or not all(map(alone, hidden)):
         # One write into zeros (np.pad) is cheaper done once than for each of the rows that read it.
         return None
-    split = _split(joins[0].shape, right.shape)
+    rank, whole = len(right.shape) - 2, joins[0].shape
+    split = _split(whole, matrices.shape)
     if split is None or right.shape[:-2] != node.shape[:-2]:
         return None
-    rank, shape = len(right.shape) - 2, joins[0].shape
-    if not all(_covers_columns(join, rank, split) for join in joins):
+    rows, columns = tuple(range(rank, split)), tuple(range(split, len(whole)))
+    depth, columns = (columns, rows) if turned else (rows, columns)
+    batch = tuple(range(rank))
+    if not all(_covers(join, (*batch, columns[0])) for join in joins):
         return None
-    identities = frozenset(id(n) for n in (*hidden, joined))
-    return PanelProduct(node, tuple(joins[::-1]), shape[:rank], shape[rank:split], shape[split:], identities)
+    return PanelProduct(node, tuple(joins[::-1]), batch, depth, columns, frozenset(map(id, hidden)))
+
+
+def _is_transpose(view: Node) -> bool:
+    """Whether a view shows the transposes of a stack of matrices."""
+    rank, shape = len(view.shape), view.inputs[0].shape
+    order = (*range(rank - 2), rank - 1, rank - 2)
+    if len(shape) != rank or view.shape != tuple(shape[axis] for axis in order):
+        return False
+    expected = tuple(Index(None) if length == 1 else Index(axis) for axis, length in zip(order, shape, strict=True))
+    return bool(view["indices"] == expected)
 
 
 def _split(shape: Shape, matrices: Shape) -> int | None:
-    """Where the axes of the columns begin in an array that is reshaped to a stack of matrices.
+    """Where the second axis of the matrices begins in an array that is reshaped to a stack of them.
 
-    The others then make up the depth, in whatever words: where the matrices have elements, there are as many.
+    The axes before make up the first, in whatever words: where the matrices have elements, there are as many.
     """
     rank = len(matrices) - 2
     if shape[:rank] != matrices[:rank]:
@@ -104,6 +122,18 @@ def _split(shape: Shape, matrices: Shape) -> int | None:
         if sizes.product(shape[place:]) == matrices[-1]:
             return place
     return None
+
+
+def _covers(join: Node, axes: tuple[int, ...]) -> bool:
+    """Whether a piece fills some axes of the whole; and each of its axes goes along one of the whole's."""
+    value, indices = join.inputs[1], join["indices"]
+    used = [index.axis for index in indices if index.axis is not None]
+    filled = all(
+        indices[axis] == Index(indices[axis].axis)
+        and join.shape[axis] == (1 if indices[axis].axis is None else value.shape[indices[axis].axis])
+        for axis in axes
+    )
+    return filled and sorted(used) == [axis for axis, length in enumerate(value.shape) if length != 1]
 
 
 def epilogue(product: PanelProduct, graph: Graph, memory: set[int]) -> list[Node]:
@@ -132,17 +162,3 @@ def _reaches(sources: list[Node], goal: Node) -> bool:
             seen.add(id(node))
             pending.extend(node.inputs)
     return False
-
-
-def _covers_columns(join: Node, batch: int, split: int) -> bool:
-    """Whether a piece fills the axes of the stack and of the columns, each by an axis of its own."""
-    value, indices = join.inputs[1], join["indices"]
-    used = [index.axis for index in indices if index.axis is not None]
-    if len(set(used)) != len(used):
-        return False
-    for place, (index, length) in enumerate(zip(indices, join.shape, strict=True)):
-        if batch <= place < split:
-            continue
-        if index != Index(index.axis) or length != (1 if index.axis is None else value.shape[index.axis]):
-            return False
-    return all(axis in used for axis, length in enumerate(value.shape) if length != 1)

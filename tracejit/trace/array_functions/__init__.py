@@ -2,9 +2,11 @@
 
 from tracejit.trace.array_functions import (
     calculus,
+    channel_convolutions,
     choice,
     creation,
     diagonals,
+    einsum,
     joins,
     library_loops,
     linear_algebra,
@@ -18,9 +20,11 @@ from tracejit.trace.array_functions import (
 
 __all__ = [
     "calculus",
+    "channel_convolutions",
     "choice",
     "creation",
     "diagonals",
+    "einsum",
     "joins",
     "library_loops",
     "linear_algebra",

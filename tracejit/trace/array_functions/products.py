@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from string import ascii_letters
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ from tracejit.trace.record import (
     elementwise,
 )
 from tracejit.trace.state import current, user_line
-from tracejit.trace.tracer import Tracer, fresh
+from tracejit.trace.tracer import fresh
 
 
 @implements(np.outer)
@@ -73,18 +72,18 @@ def dot(a: Any, b: Any, out: Any = None) -> Any:
     elif (left.ndim <= 2 and right.ndim <= 2) or right.ndim == 1:
         result = matmul(left, right)
     else:
-        shape = (*left.symbolic_shape[:-1], *right.symbolic_shape[:-2], right.symbolic_shape[-1])
-        result = call_node(np.dot, (left, right), {}, shape, np.result_type(left.dtype, right.dtype))
+        result = tensordot(left, right, ([left.ndim - 1], [right.ndim - 2]))
     return result if out is None else write_out(out, result)
 
 
 @implements(np.inner)
 def inner(a: Any, b: Any) -> Any:
     left, right = asarray(a), asarray(b)
+    if left.ndim == 0 or right.ndim == 0:
+        return elementwise(OPS["multiply"], left, right)
     if left.ndim == 1 and right.ndim == 1:
         return matmul(left, right)
-    shape = (*left.symbolic_shape[:-1], *right.symbolic_shape[:-1])
-    return call_node(np.inner, (left, right), {}, shape, np.result_type(left.dtype, right.dtype), scalar=not shape)
+    return tensordot(left, right, ([left.ndim - 1], [right.ndim - 1]))
 
 
 @implements(np.vdot)
@@ -92,65 +91,6 @@ def vdot(a: Any, b: Any) -> Any:
     if asarray(a).dtype.kind == "c" or asarray(b).dtype.kind == "c":
         raise NoKernel("vdot of complex arrays")
     return matmul(reshape(a, (-1,)), reshape(b, (-1,)))
-
-
-@implements(np.einsum)
-def einsum(*operands: Any, **options: Any) -> Any:
-    trace = current()
-    tracers, formula = _formula(operands)
-    if formula is None or set(options) - {"optimize"}:
-        return interrupt_call(np.einsum, operands, options)
-    inputs, _, output = formula.partition("->")
-    lengths: dict[str, Any] = {}
-    for term, tracer in zip(inputs.split(","), tracers, strict=True):
-        if len(term) != tracer.ndim:
-            raise ValueError(
-                f"einstein sum subscripts string {term!r} does not match an operand of {tracer.ndim} dimensions"
-            )
-        for letter, dimension in zip(term, tracer.symbolic_shape, strict=True):
-            known = lengths.setdefault(letter, dimension)
-            if known == 1:
-                lengths[letter] = dimension
-            elif dimension != 1 and not trace.equal(known, dimension):
-                raise ValueError(
-                    f"operands could not be broadcast together: {letter!r} has sizes {trace.value(known)} and "
-                    f"{trace.value(dimension)}"
-                )
-    shape = tuple(lengths[letter] for letter in output)
-    dtype = np.result_type(*(tracer.dtype for tracer in tracers))
-    return call_node(np.einsum, (formula, *tracers), {"optimize": True}, shape, dtype, scalar=not shape)
-
-
-def _formula(operands: tuple[Any, ...]) -> tuple[list[Tracer], str | None]:
-    """einsum's operands, and its formula with the result spelt out and no dots; None where it is unusual."""
-    if isinstance(operands[0], str):
-        tracers = [asarray(value) for value in operands[1:]]
-        inputs, arrow, output = operands[0].replace(" ", "").partition("->")
-        terms = inputs.split(",")
-    else:
-        # Arrays and lists of axis numbers in turns; a list more is that of the result.
-        tracers = [asarray(value) for value in operands[: len(operands) // 2 * 2 : 2]]
-        lists = operands[1::2]
-        terms = [_letters(axes) for axes in lists]
-        arrow, output = ("->", _letters(operands[-1])) if len(operands) % 2 else ("", "")
-    used = "".join([*terms, output])
-    free = [letter for letter in ascii_letters if letter not in used]
-    if len(terms) != len(tracers) or used.count(".") != 3 * used.count("..."):
-        return tracers, None
-    pairs = zip(terms, tracers, strict=True)
-    hidden = [tracer.ndim - len(term) + 3 if "..." in term else 0 for term, tracer in pairs]
-    if not 0 <= min(hidden) <= max(hidden) <= len(free):
-        return tracers, None
-    letters = "".join(free[: max(hidden)])
-    terms = [term.replace("...", letters[len(letters) - count :]) for term, count in zip(terms, hidden, strict=True)]
-    if not arrow:
-        joined = "".join(terms)
-        output = "..." + "".join(sorted(c for c in set(joined) - set(letters) if joined.count(c) == 1))
-    return tracers, f"{','.join(terms)}->{output.replace('...', letters)}"
-
-
-def _letters(axes: Any) -> str:
-    return "".join("..." if axis is Ellipsis else ascii_letters[axis] for axis in axes)
 
 
 @implements(np.tensordot)
