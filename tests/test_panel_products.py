@@ -91,6 +91,16 @@ def test_a_product_that_is_wanted_too() -> None:
     check(layer, RNG.standard_normal((2, 3, 9, 10)), RNG.standard_normal((5, 3, 3, 3)), tolerance=1e-12)
 
 
+def test_what_follows_two_products() -> None:
+    def both(x: Any, y: Any, w: Any) -> Any:
+        first, second = convolution(x, w), convolution(y, w)
+        return first + second, np.exp(first) * second.max(), np.exp(second) * first.max()
+
+    x, y, w = RNG.standard_normal((2, 3, 9, 10)), RNG.standard_normal((2, 3, 9, 10)), RNG.standard_normal((5, 3, 3, 3))
+    for found, expected in zip(tj.jit(both)(x, y, w), both(x, y, w), strict=True):
+        np.testing.assert_allclose(found, expected, 1e-11)
+
+
 def test_left_operand_of_any_layout() -> None:
     def product(w: Any, x: Any) -> Any:
         return w @ windows(x, 2, 2)[0]

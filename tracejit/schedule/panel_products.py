@@ -10,7 +10,7 @@ Simard, High Performance Convolutional Neural Networks for Document Processing (
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -136,29 +136,21 @@ def _covers(join: Node, axes: tuple[int, ...]) -> bool:
     return filled and sorted(used) == [axis for axis, length in enumerate(value.shape) if length != 1]
 
 
-def epilogue(product: PanelProduct, graph: Graph, memory: set[int]) -> list[Node]:
-    """The elementwise values that are computed from the product's elements while they are in cache."""
-    return [node for node in graph.nodes if id(node) in memory and _follows(node, product, memory)]
+def epilogue(product: PanelProduct, graph: Graph, memory: set[int], levels: Mapping[int, int]) -> list[Node]:
+    """The elementwise values that are computed from the product's elements while they are in cache.
+
+    levels: how many steps of the host stand before each node.  What else these values read is of a lower level than the
+    product, so that it waits for nothing that comes after the product.
+    """
+    return [node for node in graph.nodes if id(node) in memory and _follows(node, product, memory, levels)]
 
 
-def _follows(node: Node, product: PanelProduct, memory: set[int]) -> bool:
+def _follows(node: Node, product: PanelProduct, memory: set[int], levels: Mapping[int, int]) -> bool:
     if node.kind != "elementwise" or node.shape != product.shape:
         return False
     reads = memory_reads(node, memory)
     own = [read for read in reads if product.is_result(read.source)]
     if not own or any(r.source.shape != node.shape or r.indices != identity_indices(node.shape) for r in own):
         return False
-    return not _reaches([read.source for read in reads if not product.is_result(read.source)], product.node)
-
-
-def _reaches(sources: list[Node], goal: Node) -> bool:
-    """Whether a value goes into any of the sources."""
-    pending, seen = list(sources), set()
-    while pending:
-        node = pending.pop()
-        if node is goal:
-            return True
-        if id(node) not in seen:
-            seen.add(id(node))
-            pending.extend(node.inputs)
-    return False
+    others = [read.source for read in reads if not product.is_result(read.source)]
+    return all(levels[id(source)] < levels[id(product.node)] for source in others)

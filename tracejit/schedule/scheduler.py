@@ -71,12 +71,12 @@ class _Scheduler:
         self.products = panel_products(self.graph)
         memory = self._memory()
         kernel_roots = [n for n in self.graph.nodes if id(n) in memory and _computed_by_kernel(n)]
-        products = [self._product_group(product, memory) for product in self.products.values()]
+        levels = self._levels()
+        products = [self._product_group(product, memory, levels) for product in self.products.values()]
         taken = {id(root) for one in products for root in one.roots}
         kernel_roots = [root for root in kernel_roots if id(root) not in taken]
-        levels = self._levels(kernel_roots)
         groups: list[Group] = []
-        for level in range(max(levels.values(), default=0) + 1):
+        for level in sorted({levels[id(root)] for root in kernel_roots}):
             roots = [root for root in kernel_roots if levels[id(root)] == level]
             groups.extend(_control_groups([root for root in roots if root.op == "part"]))
             groups.extend(group([root for root in roots if root.op != "part"], memory))
@@ -104,14 +104,14 @@ class _Scheduler:
                     memory.add(id(value))
         return memory
 
-    def _levels(self, roots: list[Node]) -> dict[int, int]:
-        """How many NumPy calls, reshapes and updates stand before each root; only roots of one level share kernels."""
+    def _levels(self) -> dict[int, int]:
+        """How many NumPy calls, reshapes and updates stand before each node; only roots of one level share kernels."""
         level: dict[int, int] = {}
         for node in self.graph.nodes:
             below = max((level[id(source)] for source in node.inputs), default=0)
             host = node.kind in ("contract", "call", "update") or node.op in ("reshape", "loop", "branch")
             level[id(node)] = below + (1 if host else 0)
-        return {id(root): level[id(root)] for root in roots}
+        return level
 
     def _emit_all(self, groups: list[Group], memory: set[int]) -> None:
         """Steps in dependency order: each group, or value that the host makes, after all that it reads."""
@@ -138,9 +138,9 @@ class _Scheduler:
                         self._host_step(current, memory)
                     emitted.update(id(root) for root in roots)
 
-    def _product_group(self, product: PanelProduct, memory: set[int]) -> Group:
+    def _product_group(self, product: PanelProduct, memory: set[int], levels: dict[int, int]) -> Group:
         """The kernel of a product by panels, with what follows it element by element; sets down what they read."""
-        after = epilogue(product, self.graph, memory)
+        after = epilogue(product, self.graph, memory, levels)
         pieces = [read.source for join in product.joins for read in memory_reads(join.inputs[1], memory)]
         pieces += [join.inputs[1] for join in product.joins if id(join.inputs[1]) in memory]
         self.read_by[id(product.node)] = [viewed(product.left), *pieces]
