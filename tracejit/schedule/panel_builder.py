@@ -11,7 +11,7 @@ from tracejit.schedule import kernel as k
 from tracejit.schedule.grouping import Group
 from tracejit.schedule.kernel_builder import KernelBuilder
 from tracejit.schedule.kernel_draft import BuiltKernel, Memory
-from tracejit.schedule.panel_products import PanelProduct
+from tracejit.schedule.panel_products import PanelProduct, covers
 from tracejit.schedule.steps import Buffer
 
 
@@ -63,7 +63,8 @@ class PanelBuilder(KernelBuilder):
         """The loops that write one piece of the joined array into the panel."""
         self.lines = []
         value, indices, product = join.inputs[1], join["indices"], self.product
-        own = dict(zip((*product.batch, product.columns[0]), (*self.batch, self.columns[0]), strict=True))
+        axes = dict(zip((*product.batch, *product.columns), (*self.batch, *self.columns), strict=True))
+        own = {position: axis for position, axis in axes.items() if covers(join, position)}
         places: list[IrIndex] = [IrIndex(None)] * len(value.shape)
         for position, index in enumerate(indices):
             if index.axis is not None:

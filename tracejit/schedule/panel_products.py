@@ -95,7 +95,7 @@ def _product(node: Node, alone: Callable[[Node], bool]) -> PanelProduct | None:
     rows, columns = tuple(range(rank, split)), tuple(range(split, len(whole)))
     depth, columns = (columns, rows) if turned else (rows, columns)
     batch = tuple(range(rank))
-    if not all(_covers(join, (*batch, columns[0])) for join in joins):
+    if not all(_goes_along(join) and all(covers(join, a) for a in (*batch, columns[0])) for join in joins):
         return None
     return PanelProduct(node, tuple(joins[::-1]), batch, depth, columns, frozenset(map(id, hidden)))
 
@@ -124,16 +124,17 @@ def _split(shape: Shape, matrices: Shape) -> int | None:
     return None
 
 
-def _covers(join: Node, axes: tuple[int, ...]) -> bool:
-    """Whether a piece fills some axes of the whole; and each of its axes goes along one of the whole's."""
-    value, indices = join.inputs[1], join["indices"]
-    used = [index.axis for index in indices if index.axis is not None]
-    filled = all(
-        indices[axis] == Index(indices[axis].axis)
-        and join.shape[axis] == (1 if indices[axis].axis is None else value.shape[indices[axis].axis])
-        for axis in axes
-    )
-    return filled and sorted(used) == [axis for axis, length in enumerate(value.shape) if length != 1]
+def _goes_along(join: Node) -> bool:
+    """Whether each axis of a piece goes along one of the whole's."""
+    used = [index.axis for index in join["indices"] if index.axis is not None]
+    return sorted(used) == [axis for axis, length in enumerate(join.inputs[1].shape) if length != 1]
+
+
+def covers(join: Node, axis: int) -> bool:
+    """Whether a piece fills an axis of the whole."""
+    index = join["indices"][axis]
+    length = 1 if index.axis is None else join.inputs[1].shape[index.axis]
+    return bool(index == Index(index.axis) and join.shape[axis] == length)
 
 
 def epilogue(product: PanelProduct, graph: Graph, memory: set[int], levels: Mapping[int, int]) -> list[Node]:
