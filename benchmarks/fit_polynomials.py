@@ -168,32 +168,52 @@ FITS: dict[str, Callable[[], Fit]] = {
 
 
 def _error_small(degree: int) -> Fit:
-    """erf(x)/x - 1 in z = x*x up to 1."""
-    return Fit(_series(lambda z: mpmath.erf(mpmath.sqrt(z)) / mpmath.sqrt(z) - 1), mpf(10) ** -20, 1, degree)
+    """erf(x)/x - 1 in x*x - 1/2 up to x = 1."""
+    function = _series(lambda z: mpmath.erf(mpmath.sqrt(z)) / mpmath.sqrt(z) - 1)
+    return Fit(lambda w: function(w + mpf("0.5")), mpf("-0.5"), mpf("0.5"), degree)
 
 
-def _error_large(degree: int, high: float) -> Fit:
-    """-log(erfc(x)), to be used as 1 - exp(-P(x)): an error counts by erfc(x)."""
-    return Fit(lambda x: -mpmath.log(mpmath.erfc(x)), 1, high, degree, mpmath.erfc)
+def _error_large(degree: int, center: float, end: float) -> Fit:
+    """(Q(x) - Q(center))/(x - center) in x - center, from 0.97: 1 - 2**-Q(x) is erf(x), so an error counts by erfc."""
+
+    def function(b: Any) -> Any:
+        b = b if abs(b) > mpf(10) ** -22 else mpf(10) ** -22
+        return mpmath.log(mpmath.erfc(center) / mpmath.erfc(center + b), 2) / b
+
+    return Fit(
+        function,
+        mpf("0.97") - center,
+        mpf(end) - center,
+        degree,
+        lambda b: mpmath.erfc(center + b) * (abs(b) + mpf("0.02")),
+    )
 
 
-def _error_scaled(degree: int) -> Fit:
-    """(1 + 2*x)*exp(x*x)*erfc(x) in u = (x - 3)/(x + 3), for x from 0 to 28."""
+def _power_of_two(degree: int) -> Fit:
+    """(2**f - 1 - f*log(2)) / f**2."""
+    function = _series(lambda f: (mpf(2) ** f - 1 - f * mpmath.log(2)) / f**2)
+    return Fit(function, mpf("-0.5001"), mpf("0.5001"), degree, lambda f: f**2 + mpf("0.003"))
+
+
+def _error_scaled(degree: int, end: float) -> Fit:
+    """(1 + 2*x)*exp(x*x)*erfc(x) in 1/(x + 5/2) - 3/16, from x = 1/2; nearly constant."""
 
     def function(u: Any) -> Any:
-        x = 3 * (1 + u) / (1 - u)
+        x = 1 / (u + mpf("0.1875")) - mpf("2.5")
         return (1 + 2 * x) * mpmath.exp(x * x) * mpmath.erfc(x)
 
-    return Fit(function, -1, mpf(25) / 31, degree)
+    return Fit(function, 1 / (end + mpf("2.5")) - mpf("0.1875"), mpf(1) / 3 - mpf("0.1875"), degree)
 
 
 FITS.update(
-    ERF64_SMALL=lambda: _error_small(12),
-    ERF64_LARGE=lambda: _error_large(20, 5.95),
+    ERF64_SMALL=lambda: _error_small(11),
+    ERF64_LARGE=lambda: _error_large(16, 1.048828125, 5.95),
+    ERF64_POWER=lambda: _power_of_two(9),
     ERF32_SMALL=lambda: _error_small(6),
-    ERF32_LARGE=lambda: _error_large(8, 3.95),
-    ERFC64=lambda: _error_scaled(24),
-    ERFC32=lambda: _error_scaled(11),
+    ERF32_LARGE=lambda: _error_large(5, 1.048828125, 3.95),
+    ERF32_POWER=lambda: _power_of_two(4),
+    ERFC64=lambda: _error_scaled(22, 28),
+    ERFC32=lambda: _error_scaled(9, 10.5),
     CBRT=lambda: Fit(mpmath.cbrt, mpf("0.707"), mpf("1.4143"), 4),
 )
 
@@ -243,6 +263,8 @@ def main() -> None:
         coefficients, error = remez(FITS[name]())
         print(f"# {name}: largest weighted error 2**{float(mpmath.log(error, 2)):.1f}")
         print("(\n" + "".join(f"    {float(c)!r},\n" for c in coefficients) + ")")
+        if name.endswith("64"):
+            print(f"# first coefficient less its nearest float: {float(coefficients[0] - float(coefficients[0]))!r}")
 
 
 if __name__ == "__main__":

@@ -189,13 +189,19 @@ CASES: dict[str, Case] = {
         uniform(-1, 1, -1, 1),
         numpy=np.hypot,
     ),
-    "erf": Case(
-        error_function.erf, mpmath.erf, (_UNIT, uniform(0.9, 2), uniform(-6, 6), magnitudes(-70, 0)), _WIDE, (1.0, 1.2)
-    ),
+    "erf": Case(error_function.erf, mpmath.erf, (_UNIT, uniform(0.9, 1.2), uniform(-6, 6), magnitudes(-70, 0)), _WIDE),
     "erfc": Case(
-        error_function.erfc, mpmath.erfc, (_UNIT, uniform(0, 10), uniform(0, 28), magnitudes(-70, 0)), _WIDE, (3.0, 1.0)
+        error_function.erfc,
+        mpmath.erfc,
+        (_UNIT, uniform(0.4, 0.8), uniform(0.4, 3), uniform(0, 10), uniform(0, 28), magnitudes(-70, 0)),
+        _WIDE,
     ),
-    "gelu": Case(error_function.gelu, _gelu, (_UNIT, _WIDE, uniform(-37, 0), magnitudes(-70, 0)), _WIDE, (4.0, 1.0)),
+    "gelu": Case(
+        error_function.gelu,
+        _gelu,
+        (_UNIT, uniform(-1.2, -0.6), uniform(0, 2), _WIDE, uniform(-38.5, 0), magnitudes(-70, 0)),
+        _WIDE,
+    ),
     # the C library's
     "gammaln": Case(gamma.gammaln, mpmath.loggamma, (uniform(0.1, 100),), uniform(0.1, 100), (8.0, 8.0)),
     "digamma": Case(

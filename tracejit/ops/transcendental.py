@@ -200,7 +200,7 @@ elementwise(
     resolve=np.sin,
     dtypes="f",
     cost=120,
-    ulp=4,
+    ulp=2,
     derivative=("-1.1283791670955126 * exp(-square(x))",),
 )
 elementwise(
@@ -268,6 +268,6 @@ elementwise(
     resolve=np.sin,
     dtypes="f",
     cost=96,
-    ulp=4,
+    ulp=2,
     derivative=("0.5 * erfc(-0.7071067811865476 * x) + 0.3989422804014327 * scale(exp(-0.5 * square(x)), x)",),
 )

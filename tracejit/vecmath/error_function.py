@@ -2,183 +2,273 @@
 
 from __future__ import annotations
 
-import math
+from typing import NamedTuple
 
-from tracejit.vecmath.exponential import exp, exp2_rough, exp_sum
-from tracejit.vecmath.hyperbolic import divide, two_sum
-from tracejit.vecmath.language import Scalar, cast, copysign, fma, polynomial, select
+from tracejit.vecmath.language import Scalar, bits, copysign, estrin, fma, from_bits, rint, select
 
-# erf(x)/x - 1 in x*x, up to x = 1
-_SMALL = (
-    0.1283791670955126,
-    -0.3761263890318375,
-    0.11283791670954885,
-    -0.02686617064507787,
-    0.005223977624828394,
-    -0.0008548326981423854,
-    0.00012055331132907628,
-    -1.4925595771306719e-05,
-    1.6461008467805596e-06,
-    -1.63503961546437e-07,
-    1.4660328488810042e-08,
-    -1.1374955602640097e-09,
-    5.960686270120729e-11,
+Pair = tuple[float, float]
+
+
+class _Format(NamedTuple):
+    """What the error functions need to know of a float format; pairs are the nearest float and the rest."""
+
+    end: float  # erf rounds to 1
+    small: tuple[float, ...]  # erf(x)/x - 1 in x*x - 1/2, up to x = 1
+    exponent: float  # -log2(erfc(_CENTER))
+    large: tuple[float, ...]  # (-log2(erfc(x)) - exponent)/(x - _CENTER) in x - _CENTER, from x = 0.97
+    power: tuple[float, ...]  # (2**f - 1 - f*log(2))/f**2 up to |f| = 1/2
+    last: float  # erfc rounds to 0 from here on
+    first_scaled_low: float  # what the first of `scaled` was rounded by
+    scaled: tuple[float, ...]  # (1 + 2*x)*exp(x*x)*erfc(x) in 1/(x + 5/2) - 3/16, from x = 1/2 to last
+    log2_e: Pair
+    ln2: Pair
+    root_half: Pair
+    shift: float  # adding it rounds to an integer n, and leaves n in the low bits
+    bias: int
+    mantissa: int
+
+
+_CENTER = 1.048828125
+"""The logarithm of erfc is next to a float64, and to a float32, here."""
+
+_DOUBLE = _Format(
+    5.95,
+    (
+        -0.0345312613301327,
+        -0.2810721780454342,
+        0.07940998675593687,
+        -0.018283884489153128,
+        0.003480274496570145,
+        -0.0005611894221110209,
+        7.829649688394361e-05,
+        -9.614808732321342e-06,
+        1.0536323834120392e-06,
+        -1.0420351244248416e-07,
+        9.432321235528345e-09,
+        -7.801189491129222e-10,
+    ),
+    2.857223267054081,
+    (
+        3.9264314061437364,
+        1.2249260746089587,
+        0.05719992395844477,
+        -0.013791476312904156,
+        0.0027515500357242935,
+        -0.00035285766821948266,
+        -2.3757665050229933e-05,
+        3.3417263237467084e-05,
+        -1.2469342195620054e-05,
+        2.881595715756463e-06,
+        -3.17782162555278e-07,
+        -6.582688061812802e-08,
+        4.425556731335264e-08,
+        -1.2050371962131026e-08,
+        1.9711781061429807e-09,
+        -1.8778317028532533e-10,
+        8.046210714485571e-12,
+    ),
+    (
+        0.24022650695910125,
+        0.05550410866482168,
+        0.009618129107595668,
+        0.0013333558146388096,
+        0.00015403530455585654,
+        1.525273386129446e-05,
+        1.3215435903174268e-06,
+        1.0178048469346537e-07,
+        7.073693619007892e-09,
+        4.457142566634443e-10,
+    ),
+    28.0,
+    4.592588708136744e-18,
+    (
+        1.2568410160634291,
+        0.6649282785172858,
+        -1.7950527761417927,
+        -16.6462645964944,
+        -57.94469889576303,
+        -102.3712543800926,
+        -14.356846710098893,
+        316.43825503364206,
+        323.1973690713006,
+        -1080.1233151907215,
+        -1594.7102655007918,
+        4969.185692862485,
+        6134.741911679129,
+        -28150.000622118954,
+        -12060.542716915983,
+        165451.71076402286,
+        -107867.39553161342,
+        -856485.4214500643,
+        1766402.1253375958,
+        3172364.621909008,
+        -14086705.889496678,
+        -5325680.034133819,
+        56912275.71550633,
+    ),
+    (1.4426950408889634, 2.0355273740931033e-17),
+    (0.6931471805599453, 2.3190468138462996e-17),
+    (0.7071067811865476, -4.833646656726457e-17),
+    1.5 * 2.0**52,
+    1023,
+    52,
 )
-_SMALL_SINGLE = (
-    0.12837916591378257,
-    -0.376126271361246,
-    0.11283600177950814,
-    -0.026854444661274224,
-    0.0051895354683885115,
-    -0.0008020842384727007,
-    7.889123075856147e-05,
-)
-# -log(erfc(x)), weighted by erfc(x), from x = 1 to where erf rounds to 1
-_LARGE = (
-    -2.6673285499729304e-08,
-    1.1283795076568277,
-    0.6366177164244359,
-    0.10278041145911015,
-    -0.01914938424741318,
-    -0.00016703098855728665,
-    0.0016300036991295894,
-    -0.0005071132864751501,
-    -5.851600555453503e-05,
-    0.0001346305271860273,
-    -7.74391177429527e-05,
-    2.9775330934548135e-05,
-    -8.722421284384328e-06,
-    2.023043295608363e-06,
-    -3.7473743149455186e-07,
-    5.50503227584652e-08,
-    -6.287896169062408e-09,
-    5.390723924112231e-10,
-    -3.2648529100869256e-11,
-    1.2453259380518278e-12,
-    -2.2489439768706955e-14,
-)
-_LARGE_SINGLE = (
-    -0.00020435797496449825,
-    1.1296611471071103,
-    0.6330396346703347,
-    0.10863897018602663,
-    -0.02537353461786639,
-    0.004282372463525067,
-    -0.00046378502632298647,
-    2.5314315140242425e-05,
-    -2.512917983248061e-07,
-)
-# (1 + 2x)*exp(x*x)*erfc(x) in (x - 3)/(x + 3), from x = 0 to 28
-_SCALED = (
-    1.2530080582697296,
-    -0.13562110612458114,
-    -0.04756229435345094,
-    0.1296451587027571,
-    -0.11927366341529094,
-    0.06830802734413406,
-    -0.02377051491919511,
-    0.0025293918129915363,
-    0.0018886903668470837,
-    -0.0007798322392178683,
-    -0.00010515985577935327,
-    0.0001250991413380285,
-    4.949717032814511e-06,
-    -2.0099709741329522e-05,
-    -7.320644541123415e-07,
-    3.4701475037511684e-06,
-    3.575162230928811e-07,
-    -6.127690505224705e-07,
-    -1.417220216513006e-07,
-    9.771649745346281e-08,
-    4.106805860310299e-08,
-    -1.0798918523492055e-08,
-    -7.631592846638403e-09,
-    3.209087781816887e-10,
-    5.685150483327925e-10,
+_SINGLE = _Format(
+    3.95,
+    (
+        -0.03453126139482005,
+        -0.28107219456225474,
+        0.07940999322092485,
+        -0.01828335624378255,
+        0.003480166987551365,
+        -0.0005654105461970162,
+        7.889123075856147e-05,
+    ),
+    2.8572232723236084,
+    (
+        3.9264316205828313,
+        1.2249271917609876,
+        0.05717123115209539,
+        -0.013678546159155381,
+        0.0025887998986880495,
+        -0.00027642144240469524,
+    ),
+    (
+        0.24022651143312562,
+        0.055503619646641404,
+        0.009618023704683417,
+        0.0013390305095867428,
+        0.00015471618098499904,
+    ),
+    10.5,
+    -4.8682407216560364e-08,
+    (
+        1.2568410148170435,
+        0.6649282057598612,
+        -1.7950485289509421,
+        -16.6461896592293,
+        -57.94713658306909,
+        -102.38975776496663,
+        -13.841848285374084,
+        317.63868947177474,
+        276.57431210686457,
+        -1035.4775841063004,
+    ),
+    (1.4426950216293335, 1.9259629911266175e-08),
+    (0.6931471824645996, -1.904654299957768e-09),
+    (0.7071067690849304, 1.210161710447897e-08),
+    1.5 * 2.0**23,
+    127,
+    23,
 )
 
-# the same, good to 2^-28
-_SCALED_ROUGH = (
-    1.2530080588381511,
-    -0.13562106950358024,
-    -0.04756234529912712,
-    0.12964403850016581,
-    -0.11927300583940302,
-    0.06831782208207443,
-    -0.023773086458188705,
-    0.0024928915536250444,
-    0.0018913043417496667,
-    -0.000714521231962669,
-    -0.00010223119207565306,
-    6.953574919069343e-05,
-)
+
+def _format(x: Scalar) -> _Format:
+    return _DOUBLE if x.dtype.itemsize == 8 else _SINGLE
 
 
 def erf(x: Scalar) -> Scalar:
-    """Error function, within 1 ULP in float64 and 1.2 in float32.
+    """Error function, within 1 ULP.
 
-    x + x*P(x*x) up to 1; from there 1 - exp(-Q(x)), where Q need not be accurate as erfc is small.
+    x + x*P(x*x) up to 0.97; from there 1 - 2**-Q(x), where Q need not be accurate as erfc is small.  Both polynomials
+    are in variables that vanish amid the interval, or where errors count most; so little is lost by rounding.
     """
-    single = x.dtype.itemsize == 4
+    form = _format(x)
     a = abs(x)
-    end = 3.95 if single else 5.95
-    z = x * x
-    small = fma(x, polynomial(z, _SMALL_SINGLE if single else _SMALL), x)
-    exponent = polynomial(select(a > end, end, a), _LARGE_SINGLE if single else _LARGE)
-    return select(a < 1, small, copysign(1 - exp(-exponent), x))
+    small = fma(x, estrin(fma(x, x, -0.5), form.small), x)
+    b = select(a > form.end, form.end, a) - _CENTER
+    slope = estrin(b, form.large)
+    shift = form.shift + form.bias
+    word = shift - fma(b, slope, form.exponent)
+    fraction = fma(-b, slope, (shift - word) - form.exponent)
+    scale = from_bits(bits(word) << form.mantissa)
+    large = fma(-scale, estrin(fraction, (1.0, form.ln2[0], *form.power)), 1.0)
+    return select(a < 0.97, small, copysign(large, x))
 
 
-def _complement(x: Scalar, low: Scalar) -> Scalar:
-    """erfc(x + low) in float64, low tiny beside x: exp(-x*x) * P((x - 3)/(x + 3)) / (1 + 2*|x|).
+def _times_power_of_two(x: Scalar, n: Scalar) -> Scalar:
+    """x * 2^n rounded once, subnormal too: by 2^(n/2), then by the rest."""
+    form = _format(x)
+    word = bits(n + (form.shift + 2 * form.bias))
+    half = word >> 1
+    return x * from_bits(half << form.mantissa) * from_bits((word - half) << form.mantissa)
 
-    Schonfelder (Math. Comp. 32, 1978) approximates in such a variable; x*x is taken in two floats.
+
+class _Complement(NamedTuple):
+    """erfc(s + low) is `near` if |s| < 0.7; else erfc(|s + low|) is far * 2**n.  Both are sums of two floats."""
+
+    is_near: Scalar
+    near: tuple[Scalar, Scalar]
+    far: tuple[Scalar, Scalar]
+    n: Scalar
+
+
+def _complement(s: Scalar, low: Scalar) -> _Complement:
+    """The complementary error function of s + low, `low` tiny.
+
+    1 - s - s*P(s*s); or exp(-s*s)/(1 + 2s) times a polynomial that hardly varies, in 1/(s + 5/2): such a variable is
+    Schonfelder's (Math. Comp. 32, 1978).  One division gives both reciprocals.
     """
-    a = abs(x)
-    a = select(a > 28, 28.0, a)
-    low = select(a < 28, copysign(x.constant(1.0), x) * low, x.constant(0.0))
+    form = _format(s)
+    near = 1 - s
+    near_low = ((1 - near) - s) - fma(s, estrin(fma(s, s, -0.5), form.small), low)
+    inside = abs(s) < form.last
+    a = select(inside, abs(s), select(abs(s) >= form.last, form.last, s))
+    low = select(inside, select(s < 0, -low, low), 0.0)
+    n, power, power_low = _exponential_of_square(a, low)
+    denominator = fma(a, 2.0, 1.0)
+    shifted = a + 2.5
+    inverse = 1 / (denominator * shifted)
+    t, reciprocal = fma(denominator, inverse, -0.1875), shifted * inverse
+    error = (1 - (denominator - a * 2)) + low * 2
+    reciprocal_low = reciprocal * (fma(-reciprocal, denominator, 1.0) - reciprocal * error)
+    slope = estrin(t, form.scaled[1:])
+    scaled = fma(t, slope, form.scaled[0])
+    scaled_low = fma(t, slope, form.scaled[0] - scaled) + form.first_scaled_low
+    quotient, quotient_low = _product((scaled, scaled_low), (reciprocal, reciprocal_low))
+    return _Complement(abs(s) < 0.7, (near, near_low), _product((quotient, quotient_low), (power, power_low)), n)
+
+
+def _product(a: tuple[Scalar, Scalar], b: tuple[Scalar, Scalar]) -> tuple[Scalar, Scalar]:
+    head = a[0] * b[0]
+    return head, fma(a[0], b[0], -head) + fma(a[0], b[1], a[1] * b[0])
+
+
+def _exponential_of_square(a: Scalar, low: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+    """n, head, low with exp(-(a + low)**2) = 2**n*(head + low)."""
+    form = _format(a)
     square = a * a
     square_low = fma(a, a, -square) + a * low * 2
-    denominator, error = two_sum(a * 2, x.constant(1.0))
-    numerator = polynomial((a - 3) / (a + 3), _SCALED)
-    quotient, correction = divide((numerator, x.constant(0.0)), (denominator, error + low * 2))
-    power = exp_sum(-square, -square_low)
-    result = fma(power, correction, power * quotient)
-    result = select(x < 0, 2 - result, result)
-    inner = fma(-x, polynomial(x * x, _SMALL), 0.5 - x) + 0.5
-    return select(a < 0.5, inner, result)
-
-
-def _complement_rough(x: Scalar) -> Scalar:
-    """erfc(x) in float64, good enough to round to float32."""
-    a = abs(x)
-    a = select(a > 15, 15.0, a)
-    quotient = polynomial((a - 3) / (a + 3), _SCALED_ROUGH) / fma(a, 2.0, 1.0)
-    result = exp2_rough(a * a * (-1 / math.log(2.0))) * quotient
-    return select(x < 0, 2 - result, result)
+    exponent = square * -form.log2_e[0]
+    lost = fma(square, -form.log2_e[0], -exponent)
+    exponent_low = fma(square_low, -form.log2_e[0], fma(square, -form.log2_e[1], lost))
+    n = rint(exponent)
+    f = exponent - n
+    r = f * form.ln2[0]
+    error = fma(f, form.ln2[0], -r) + fma(f, form.ln2[1], exponent_low * form.ln2[0])
+    head = r + 1
+    tail = f * f * estrin(f, form.power)
+    return n, head, (r - (head - 1)) + fma(error, head + tail, tail)
 
 
 def erfc(x: Scalar) -> Scalar:
-    """1 - erf(x), accurate in the tail too: within 3 ULP in float64, 1 in float32 (computed in float64)."""
-    if x.dtype.itemsize == 4:
-        return cast(_complement_rough(cast(x, "f8")), x.dtype)
-    return _complement(x, x.constant(0.0))
+    """1 - erf(x), accurate in the tail too: within 1 ULP."""
+    is_near, near, far, n = _complement(x, x.constant(0.0))
+    positive = _times_power_of_two(far[0] + far[1], n)
+    return select(is_near, near[0] + near[1], select(x < 0, 2 - positive, positive))
 
 
 def gelu(x: Scalar) -> Scalar:
-    """x * Phi(x), Phi the normal distribution function: 0.5*x*(1 + erf(x/sqrt(2))).
+    """x * Phi(x), Phi the normal distribution function, within 1 ULP.
 
-    Evaluated as 0.5*x*erfc(-x/sqrt(2)), which does not cancel for negative x: within 4 ULP in float64, 1 in float32
-    (computed in float64).
+    Evaluated as x*erfc(-x/sqrt(2))/2, which does not cancel for negative x.
     """
-    wide = cast(x, "f8")
-    argument = wide * -math.sqrt(0.5)
-    if x.dtype.itemsize == 4:
-        complement = _complement_rough(argument)
-    else:
-        complement = _complement(argument, fma(wide, -math.sqrt(0.5), -argument) + wide * _ROOT_HALF_LOW)
-    result = select(wide < -40, copysign(wide.constant(0.0), wide), wide * 0.5 * complement)
-    return cast(result, x.dtype)
-
-
-_ROOT_HALF_LOW = 4.833646656726457e-17
-"""math.sqrt(0.5) - sqrt(1/2), so that both signs cancel in `gelu`."""
+    root = _format(x).root_half
+    s = x * -root[0]
+    is_near, near, far, n = _complement(s, fma(x, -root[0], -s) - x * root[1])
+    bounded = select(x < -64, -64.0, select(x > 64, 64.0, x))
+    right = x > 0
+    tail = select(right, far[0] + far[1], fma(bounded, far[0], bounded * far[1]))
+    tail = _times_power_of_two(tail, n - 1)
+    result = select(right, fma(-bounded, tail, x), tail)
+    return select(is_near, fma(x, near[0], x * near[1]) * 0.5, result)

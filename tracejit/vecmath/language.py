@@ -279,3 +279,19 @@ def _horner(x: Scalar, coefficients: tuple[float, ...]) -> Scalar:
     for coefficient in reversed(coefficients[:-1]):
         result = fma(result, x, coefficient)
     return result
+
+
+def estrin(x: Scalar, coefficients: tuple[float, ...]) -> Scalar:
+    """The same by Estrin's scheme: a few more instructions, but chains a quarter as long, which is faster from a
+    dozen coefficients on.
+
+    A CPU waits for a chain of multiplications where all that it can look ahead at hangs on such chains.
+    """
+    terms = [x.constant(coefficient) for coefficient in coefficients]
+    power = x
+    while len(terms) > 1:
+        pairs = zip(terms[1::2], terms[::2], strict=False)
+        terms = [fma(high, power, low) for high, low in pairs] + terms[len(terms) - len(terms) % 2 :]
+        if len(terms) > 1:
+            power = power * power
+    return terms[0]
