@@ -245,7 +245,22 @@ def _poles(function: Function, degree: int) -> Fit:
     return Fit(lambda z: function(mpmath.sqrt(max(z, mpf(10) ** -30))), 0, mpf("0.25"), degree)
 
 
+def _gammaln_near(d: Any) -> Any:
+    """gammaln(2 + d)/d."""
+    d = d if abs(d) > mpf(10) ** -22 else mpf(10) ** -22
+    return mpmath.loggamma(2 + d) / d
+
+
+def _gammaln_tail(s: Any) -> Any:
+    """What Stirling's formula lacks, times x, in s = 1/x**2."""
+    x = 1 / mpmath.sqrt(max(s, mpf(10) ** -12))
+    stirling = (x - mpf("0.5")) * mpmath.log(x) - x + mpmath.log(2 * mpmath.pi) / 2
+    return (mpmath.loggamma(x) - stirling) * x
+
+
 FITS.update(
+    GAMMALN_NEAR64=lambda: Fit(_gammaln_near, mpf("-0.5"), mpf("0.5"), 18),
+    GAMMALN_TAIL=lambda: Fit(_gammaln_tail, 0, mpf("0.16"), 15, lambda s: mpmath.sqrt(s) + mpf("0.01")),
     DIGAMMA_ROOT=lambda: Fit(_digamma_root, -1, 1, 19),
     DIGAMMA_TAIL=lambda: _from_half(lambda v: (mpmath.exp(mpmath.digamma(v + mpf("0.5"))) - v) * v, 12),
     COTANGENT=lambda: _poles(lambda r: (1 / r - mpmath.pi * mpmath.cot(mpmath.pi * r)) / r * (1 - r * r), 9),
@@ -264,7 +279,8 @@ def main() -> None:
         print(f"# {name}: largest weighted error 2**{float(mpmath.log(error, 2)):.1f}")
         print("(\n" + "".join(f"    {float(c)!r},\n" for c in coefficients) + ")")
         if name.endswith("64"):
-            print(f"# first coefficient less its nearest float: {float(coefficients[0] - float(coefficients[0]))!r}")
+            lost = [float(c - float(c)) for c in coefficients[:2]]
+            print(f"# what the first two were rounded by: {lost}")
 
 
 if __name__ == "__main__":

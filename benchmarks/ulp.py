@@ -63,6 +63,11 @@ def near_one(random: Any, n: int, dtype: Any) -> tuple[Any, ...]:
     return (1 + 2.0 ** random.uniform(-30, -2, n) * random.choice([-1.0, 1.0], n),)
 
 
+def near_two(random: Any, n: int, dtype: Any) -> tuple[Any, ...]:
+    """2 plus and minus little."""
+    return (near_one(random, n, dtype)[0] + 1,)
+
+
 def near_digamma_root(random: Any, n: int, dtype: Any) -> tuple[Any, ...]:
     """Floats next to where digamma is 0, and that float itself."""
     offsets = 2.0 ** random.uniform(-50, -2, n) * random.choice([-1.0, 1.0], n)
@@ -124,13 +129,17 @@ CASES: dict[str, Case] = {
     ),
     "expm1": Case(exponential.expm1, mpmath.expm1, (*_ALL, uniform(-40, 40)), _WIDE, numpy=np.expm1),
     "sigmoid": Case(exponential.sigmoid, lambda x: 1 / (1 + mpmath.exp(-x)), (*_ALL[:3], uniform(-745, 10)), _WIDE),
-    "softplus": Case(exponential.softplus, lambda x: mpmath.log1p(mpmath.exp(x)), (*_ALL[:3],), _WIDE, (2.0, 2.0)),
+    "softplus": Case(
+        exponential.softplus,
+        lambda x: mpmath.log1p(mpmath.exp(x)),
+        (*_ALL[:3], uniform(-2, 2), uniform(-745, 60)),
+        _WIDE,
+    ),
     "logaddexp": Case(
         exponential.logaddexp,
         lambda x, y: mpmath.log(mpmath.exp(x) + mpmath.exp(y)),
-        (uniform(0, 10, 0, 10), uniform(0, 80, -80, 80)),
+        (uniform(0, 1, 0, 1), uniform(0, 10, 0, 10), uniform(0, 80, -80, 80)),
         uniform(-10, 10, -10, 10),
-        (2.0, 2.0),
         np.logaddexp,
     ),
     "log": Case(logarithm.log, mpmath.log, _LOGARITHM, uniform(0.1, 10), (0.7, 0.7), np.log),
@@ -202,8 +211,12 @@ CASES: dict[str, Case] = {
         (_UNIT, uniform(-1.2, -0.6), uniform(0, 2), _WIDE, uniform(-38.5, 0), magnitudes(-70, 0)),
         _WIDE,
     ),
-    # the C library's
-    "gammaln": Case(gamma.gammaln, mpmath.loggamma, (uniform(0.1, 100),), uniform(0.1, 100), (8.0, 8.0)),
+    "gammaln": Case(
+        gamma.gammaln,
+        mpmath.loggamma,
+        (uniform(0, 1), uniform(0.9, 2.6), uniform(2, 20), near_one, near_two, uniform(0.1, 100), positive),
+        uniform(0.1, 100),
+    ),
     "digamma": Case(
         gamma.digamma,
         mpmath.digamma,

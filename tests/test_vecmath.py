@@ -75,7 +75,9 @@ def test_limits(name, dtype):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("name", ["exp", "log", "sin", "cos", "tanh", "erf", "pow"])
+@pytest.mark.parametrize(
+    "name", ["exp", "log", "sin", "cos", "tanh", "erf", "erfc", "gelu", "gammaln", "softplus", "pow"]
+)
 def test_the_loop_is_vector_code(name, dtype):
     compiled = compile_scalar(CASES[name].function, *[dtype] * CASES[name].arguments)
     kernel = re.search(r"define void @kernel\(.*?^}", compiled.llvm_ir, re.DOTALL | re.MULTILINE).group()
@@ -84,6 +86,24 @@ def test_the_loop_is_vector_code(name, dtype):
     calls = set(re.findall(r"call .*?@([\w.]+)\(", vector_body.group()))
     # the one thing that may be called is the vector variant of a `rare` function
     assert all(re.match(r"llvm\.|rare_\w+_x\d+$", callee) for callee in calls), calls
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_gammaln_at_poles_roots_and_negative_numbers(dtype):
+    compiled = compile_scalar(CASES["gammaln"].function, dtype)
+    poles = np.array([0.0, -0.0, -1, -2, -170, -(2.0**60), np.inf], dtype)
+    assert (compiled(poles) == np.inf).all()
+    assert (compiled(np.array([1, 2], dtype)) == 0).all()
+    assert compiled(np.array([-np.inf], dtype))[0] == -np.inf
+    assert np.isnan(compiled(np.array([np.nan], dtype))[0])
+    smallest = np.finfo(dtype).smallest_subnormal
+    assert compiled(np.array([smallest], dtype))[0] == dtype(-np.log(np.float64(smallest)))
+    x = np.random.default_rng(0).uniform(-30, 3, 1001).astype(dtype)
+    expected = special.gammaln(x.astype(np.float64))
+    np.testing.assert_allclose(compiled(x), expected, rtol=4 * np.finfo(dtype).eps, atol=8 * np.finfo(dtype).eps)
+    largest = {np.float64: 2.55e305, np.float32: 4e36}[dtype]
+    around = np.array([largest, largest * 1.1, np.finfo(dtype).max], dtype)
+    assert np.isfinite(compiled(around)).tolist() == [True, False, False]
 
 
 def test_rare_arguments_anywhere_in_a_vector():

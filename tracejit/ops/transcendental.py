@@ -65,7 +65,7 @@ elementwise(
     "log(exp(x) + exp(y)).",
     dtypes="f",
     cost=130,
-    ulp=4,
+    ulp=2,
     derivative=(
         "sigmoid(where(logical_and(x == y, isinf(x)), 0, x - y))",
         "sigmoid(where(logical_and(x == y, isinf(x)), 0, y - x))",
@@ -211,7 +211,7 @@ elementwise(
     resolve=np.sin,
     dtypes="f",
     cost=200,
-    ulp=8,
+    ulp=2,
     domain=(0.1, 100.0),
     derivative=("digamma(x)",),
 )
@@ -257,7 +257,7 @@ elementwise(
     resolve=np.sin,
     dtypes="f",
     cost=110,
-    ulp=4,
+    ulp=2,
     derivative=("sigmoid(x)",),
 )
 elementwise(

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from tracejit.vecmath.language import (
     Scalar,
     bits,
+    copysign,
     fma,
     from_bits,
     ldexp,
@@ -21,7 +22,7 @@ from tracejit.vecmath.language import (
     polynomial,
     select,
 )
-from tracejit.vecmath.logarithm import log1p
+from tracejit.vecmath.logarithm import log1p_parts
 
 _OFF_CENTRE = 0.0845
 """What is taken from x/ln2 before it is rounded to n."""
@@ -252,15 +253,34 @@ def sigmoid(x: Scalar) -> Scalar:
     return fma(remainder, reciprocal, quotient)
 
 
+_FAR = 40.0
+"""exp(-_FAR) is lost beside it, and beside 1."""
+
+
 def softplus(x: Scalar) -> Scalar:
-    """log(1 + exp(x)) without overflow, within 2 ULP: max(x, 0) + log1p(exp(-|x|))."""
-    return maximum(x, 0.0) + log1p(exp(-abs(x)))
+    """log(1 + exp(x)) without overflow, within 1 ULP: max(x, 0) + log1p(exp(-|x|)), summed in two floats."""
+    total, rest = log1p_parts(*exp_parts(-abs(x)))
+    larger = select(x > 0, x, 0.0)
+    near = larger + total
+    result = near + (_lost(larger, total, near) + rest)
+    return select(x > _FAR, x, select(x < -_FAR, exp(x), result))
 
 
 def logaddexp(x: Scalar, y: Scalar) -> Scalar:
-    """log(exp(x) + exp(y)) without overflow: max(x, y) + log1p(exp(-|x - y|)).
+    """log(exp(x) + exp(y)) without overflow: max(x, y) + log1p(exp(-|x - y|)), summed in two floats.
 
-    Within 2 ULP where the two terms do not cancel; where they do the error stays below 2 ULP of max(x, y).
+    Within 1 ULP where the two terms do not cancel; where they do the error stays below 1 ULP of max(x, y).
     """
+    larger = maximum(x, y)
     difference = select(x == y, x.constant(0.0), x - y)  # inf - inf is no NaN here
-    return maximum(x, y) + log1p(exp(-abs(difference)))
+    lost = copysign(x.constant(1.0), difference) * _lost(x, -y, difference)
+    power, power_low = exp_parts(-abs(difference))
+    total, rest = log1p_parts(power, fma(-power, select(abs(lost) < 1, lost, 0.0), power_low))
+    result = larger + total
+    return select(abs(larger) < math.inf, result + (_lost(larger, total, result) + rest), larger)
+
+
+def _lost(a: Scalar, b: Scalar, total: Scalar) -> Scalar:
+    """What a + b lost in rounding to `total` (Knuth)."""
+    virtual = total - a
+    return (a - (total - virtual)) + (b - virtual)

@@ -101,11 +101,16 @@ def _parts(x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
     return k, head, fma(s, fma(z, polynomial(z, _format(x).series), square), low)
 
 
-def _sum(k: Scalar, head: Scalar, low: Scalar, log_2: Pair) -> Scalar:
-    """k*log_2 + head + low; the first product is exact, and no smaller than head unless k is 0."""
+def _sum_parts(k: Scalar, head: Scalar, low: Scalar, log_2: Pair) -> tuple[Scalar, Scalar]:
+    """k*log_2 + head + low in two floats; the first product is exact, and no smaller than head unless k is 0."""
     whole = k * log_2[0]
     total = whole + head
-    return total + ((head - (total - whole)) + fma(k, log_2[1], low))
+    return total, (head - (total - whole)) + fma(k, log_2[1], low)
+
+
+def _sum(k: Scalar, head: Scalar, low: Scalar, log_2: Pair) -> Scalar:
+    total, rest = _sum_parts(k, head, low, log_2)
+    return total + rest
 
 
 def _scaled(head: Scalar, low: Scalar, factor: Pair) -> tuple[Scalar, Scalar]:
@@ -146,6 +151,11 @@ def log10(x: Scalar) -> Scalar:
     return _outside(x, _sum(k, *_scaled(head, low, _format(x).log10_e), _format(x).log10_2))
 
 
+def log_parts(x: Scalar) -> tuple[Scalar, Scalar]:
+    """log(x) in two floats, for x positive and finite."""
+    return _sum_parts(*_parts(x), _format(x).ln2)
+
+
 def log_of_sum(u: Scalar, rest: Scalar) -> Scalar:
     """log(u + rest) for u positive and finite, rest tiny beside it."""
     k, head, low = _parts(u)
@@ -157,6 +167,13 @@ def log1p_sum(x: Scalar, rest: Scalar) -> Scalar:
     u = x + 1
     virtual = u - 1
     return log_of_sum(u, (1 - (u - virtual)) + (x - virtual) + rest)  # Knuth's two-sum
+
+
+def log1p_parts(x: Scalar, rest: Scalar) -> tuple[Scalar, Scalar]:
+    """log(1 + x + rest) in two floats, for x from 0 to 1, rest tiny beside x."""
+    u = x + 1
+    k, head, low = _parts(u)
+    return _sum_parts(k, head, low + ((x - (u - 1)) + rest) / u, _format(u).ln2)
 
 
 def log1p(x: Scalar) -> Scalar:
