@@ -140,7 +140,7 @@ CASES: dict[str, Case] = {
         lambda x, y: mpmath.log(mpmath.exp(x) + mpmath.exp(y)),
         (uniform(0, 1, 0, 1), uniform(0, 10, 0, 10), uniform(0, 80, -80, 80)),
         uniform(-10, 10, -10, 10),
-        np.logaddexp,
+        numpy=np.logaddexp,
     ),
     "log": Case(logarithm.log, mpmath.log, _LOGARITHM, uniform(0.1, 10), (0.7, 0.7), np.log),
     "log2": Case(logarithm.log2, _log_base(2), _LOGARITHM, uniform(0.1, 10), (0.7, 0.7), np.log2),
