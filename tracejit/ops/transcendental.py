@@ -223,7 +223,7 @@ elementwise(
     resolve=np.sin,
     dtypes="f",
     cost=200,
-    ulp=4,
+    ulp=2,
     domain=(0.1, 100.0),
     derivative=("trigamma(x)",),
 )
@@ -235,7 +235,7 @@ elementwise(
     resolve=np.sin,
     dtypes="f",
     cost=150,
-    ulp=3,
+    ulp=2,
     domain=(0.1, 100.0),
 )
 elementwise(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from tracejit.vecmath.hyperbolic import two_sum
+from tracejit.vecmath.hyperbolic import divide, two_sum
 from tracejit.vecmath.language import Scalar, cast, estrin, fma, libm, polynomial, rare, rint, select
-from tracejit.vecmath.logarithm import log_of_sum, log_parts
+from tracejit.vecmath.logarithm import log_parts
 
 # gammaln(2 + d)/d, from d = -1/2 to 1/2; and what its first two coefficients were rounded by
 _GAMMALN = (
@@ -79,6 +79,7 @@ _DIGAMMA_ROOT = (
     2.986454730923734e-12,
     -7.660215913115873e-13,
 )
+_DIGAMMA_ROOT_LOW = (-1.4855849578095027e-16, -1.5282795409740456e-16)
 # (exp(digamma(v + 1/2)) - v)*v in 1/v**2, from v = 5/2
 _DIGAMMA_TAIL = (
     0.04166666666665799,
@@ -135,6 +136,7 @@ _TRIGAMMA_NEAR = (
     1.3166208439516067e-10,
     -4.9343571359849895e-11,
 )
+_TRIGAMMA_NEAR_LOW = (1.1963448581237373e-16, -2.861495062248292e-17)
 # (trigamma(v + 1/2)*v - 1)*v*v in 1/v**2, from v = 5/2
 _TRIGAMMA_TAIL = (
     -0.08333333333332338,
@@ -199,11 +201,7 @@ def _gammaln_of_positive(x: Scalar) -> Scalar:
     logarithm_low = fma(rest, inverse, logarithm_low)
     stirling, stirling_low = _stirling(x, inverse, logarithm, logarithm_low)
     d = x - select(low, select(middle, x.constant(1.0), 0.0), 2.0)
-    curvature = estrin(d, _GAMMALN[2:])
-    slope = fma(d, curvature, _GAMMALN[1])
-    slope_low = fma(d, curvature, _GAMMALN[1] - slope) + _GAMMALN_LOW[1]
-    factor = fma(d, slope, _GAMMALN[0])
-    factor_low = fma(d, slope_low, fma(d, slope, _GAMMALN[0] - factor) + _GAMMALN_LOW[0])
+    factor, factor_low = _polynomial_in_two(d, x.constant(0.0), _GAMMALN, _GAMMALN_LOW)
     head = d * factor
     head_low = fma(d, factor, -head) + d * factor_low
     total, error = two_sum(head, select(low, -logarithm, 0.0))
@@ -225,28 +223,60 @@ def _stirling(x: Scalar, inverse: Scalar, logarithm: Scalar, logarithm_low: Scal
     return total, error + (low + _STIRLING[1]) + tail
 
 
+def _polynomial_in_two(
+    d: Scalar, low: Scalar, coefficients: tuple[float, ...], lost: tuple[float, float]
+) -> tuple[Scalar, Scalar]:
+    """A polynomial at d + low as the sum of two floats; `lost` is what its first coefficients were rounded by."""
+    curvature = estrin(d, coefficients[2:])
+    slope = fma(d, curvature, coefficients[1])
+    slope_low = fma(d, curvature, coefficients[1] - slope) + lost[1]
+    result = fma(d, slope, coefficients[0])
+    error = fma(d, slope, coefficients[0] - result) + lost[0]
+    return result, fma(low, slope, fma(d, slope_low, error))
+
+
 def digamma(x: Scalar) -> Scalar:
-    """The derivative of gammaln: within 4 ULP for x > 0, near its root too, and with a small absolute error below 0.
+    """The derivative of gammaln: within 1 ULP for x > 0, near its root too, and with a small absolute error below 0.
 
     At z = 1 + |x|, for x < 1, or x itself, and from there by digamma(x) = digamma(1 + x) - 1/x and
-    digamma(-x) = digamma(1 + x) + pi*cot(pi*x).  float32 is computed in float64.
+    digamma(-x) = digamma(1 + x) + pi*cot(pi*x); in two floats.  float32 is computed in float64.
     """
     wide = cast(x, "f8")
     a = abs(wide)
-    after = _digamma_after(select(wide < 1, a, wide - 1))
-    step = select(wide < 0, _cotangent(a), -1 / wide)
-    result = select(wide < 1, after + step, after)
+    after, after_low = _digamma_after(select(wide < 1, a, wide - 1))
+    pole = select(wide < 0, a - rint(a), -wide)
+    inverse, inverse_low = _reciprocal(pole)
+    z = pole * pole
+    regular = pole * polynomial(z, _COTANGENT) / (1 - z)
+    total, error = two_sum(after, inverse)
+    left = total + (error + (after_low + inverse_low) - select(wide < 0, regular, 0.0))
+    left = select(abs(inverse) < math.inf, left, inverse)
+    left = select((pole == 0) & (wide < 0), math.nan, left)
+    result = select(wide < 1, left, after + after_low)
     return cast(select(a < math.inf, result, select(wide < 0, math.nan, wide)), x.dtype)
 
 
-def _digamma_after(below: Scalar) -> Scalar:
-    """digamma(1 + below), below >= 0 exact; from 3 on as the logarithm of little less than the argument."""
-    z = below + 1
-    distance = (below - (_ROOT[0] - 1)) - _ROOT[1]
-    near = distance * polynomial(below - 1, _DIGAMMA_ROOT) / (z * (z + 1))
+def _reciprocal(x: Scalar) -> tuple[Scalar, Scalar]:
+    """1/x as the sum of two floats."""
+    inverse = 1 / x
+    return inverse, inverse * fma(-inverse, x, 1.0)
+
+
+def _digamma_after(below: Scalar) -> tuple[Scalar, Scalar]:
+    """digamma(1 + below) in two floats, below >= 0 exact; from 3 on as the logarithm of little less than that."""
+    z, z_low = two_sum(below, below.constant(1.0))
+    w, w_low = two_sum(below, below.constant(-1.0))
+    factor = _polynomial_in_two(w, w_low, _DIGAMMA_ROOT, _DIGAMMA_ROOT_LOW)
+    square = z * z
+    denominator, error = two_sum(square, z)
+    quotient, quotient_low = divide(factor, (denominator, error + fma(z, z, -square) + z_low * fma(z, 2.0, 1.0)))
+    distance, lost = two_sum(below, below.constant(1 - _ROOT[0]))
+    near = distance * quotient
+    near_low = fma(distance, quotient, -near) + fma(distance, quotient_low, (lost - _ROOT[1]) * quotient)
     v, inverse, s = _from_half(below)
     total, error = two_sum(v, inverse * polynomial(s, _DIGAMMA_TAIL))
-    return select(below < 2, near, log_of_sum(total, error))
+    far, far_low = log_parts(total)
+    return select(below < 2, near, far), select(below < 2, near_low, fma(error, inverse, far_low))
 
 
 def _from_half(below: Scalar) -> tuple[Scalar, Scalar, Scalar]:
@@ -256,37 +286,38 @@ def _from_half(below: Scalar) -> tuple[Scalar, Scalar, Scalar]:
     return v, inverse, inverse * inverse
 
 
-def _cotangent(a: Scalar) -> Scalar:
-    """pi*cot(pi*a); NaN at integers."""
-    r = a - rint(a)
-    z = r * r
-    return select(r == 0, math.nan, 1 / r - r * polynomial(z, _COTANGENT) / (1 - z))
-
-
 def trigamma(x: Scalar) -> Scalar:
-    """The derivative of digamma, within 3 ULP.
+    """The derivative of digamma: within 1 ULP for x > 0, 2 below.
 
     At z = 1 + |x|, for x < 1, or x itself, and from there by trigamma(x) = trigamma(1 + x) + 1/x**2 and
-    trigamma(-x) = (pi/sin(pi*x))**2 - trigamma(1 + x).  float32 is computed in float64.
+    trigamma(-x) = (pi/sin(pi*x))**2 - trigamma(1 + x); in two floats.  float32 is computed in float64.
     """
     wide = cast(x, "f8")
     a = abs(wide)
-    after = _trigamma_after(select(wide < 1, a, wide - 1))
-    result = select(wide < 0, _cosecant(a) - after, select(wide < 1, 1 / wide / wide + after, after))
-    return cast(select(a < math.inf, result, select(wide < 0, math.nan, 1 / wide)), x.dtype)
-
-
-def _trigamma_after(below: Scalar) -> Scalar:
-    """trigamma(1 + below), below >= 0."""
-    z = below + 1
-    near = polynomial(below - 1, _TRIGAMMA_NEAR) / (z * z)
-    _, inverse, s = _from_half(below)
-    return select(below < 2, near, fma(inverse * s, polynomial(s, _TRIGAMMA_TAIL), inverse))
-
-
-def _cosecant(a: Scalar) -> Scalar:
-    """(pi/sin(pi*a))**2; inf at integers."""
-    r = a - rint(a)
-    z = r * r
+    negative = wide < 0
+    after, after_low = _trigamma_after(select(wide < 1, a, wide - 1))
+    pole = select(negative, a - rint(a), wide)
+    inverse, inverse_low = _reciprocal(pole)
+    square = inverse * inverse
+    square_low = fma(inverse, inverse, -square) + inverse * inverse_low * 2
+    z = pole * pole
     regular = 1 - z
-    return 1 / r / r + polynomial(z, _COSECANT) / (regular * regular)
+    rest = select(negative, polynomial(z, _COSECANT) / (regular * regular), 0.0)
+    total, error = two_sum(square, select(negative, -after, after))
+    left = total + (error + (square_low + select(negative, -after_low, after_low)) + rest)
+    left = select(square < math.inf, left, square)
+    result = select(wide < 1, left, after + after_low)
+    return cast(select(a < math.inf, result, select(negative, math.nan, 1 / wide)), x.dtype)
+
+
+def _trigamma_after(below: Scalar) -> tuple[Scalar, Scalar]:
+    """trigamma(1 + below) in two floats, below >= 0."""
+    z, z_low = two_sum(below, below.constant(1.0))
+    w, w_low = two_sum(below, below.constant(-1.0))
+    factor = _polynomial_in_two(w, w_low, _TRIGAMMA_NEAR, _TRIGAMMA_NEAR_LOW)
+    square = z * z
+    near, near_low = divide(factor, (square, fma(z, z, -square) + z * z_low * 2))
+    v, inverse, s = _from_half(below)
+    rest = inverse * fma(-inverse, v, 1.0)
+    far_low = fma(inverse * s, polynomial(s, _TRIGAMMA_TAIL), rest)
+    return select(below < 2, near, inverse), select(below < 2, near_low, far_low)
