@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tracejit.vecmath.language import Scalar, bits, copysign, estrin, fma, from_bits, rint, select
+from tracejit.vecmath.language import Scalar, bits, copysign, estrin, fma, from_bits, ldexp, rint, select
 
 Pair = tuple[float, float]
 
@@ -186,14 +186,6 @@ def erf(x: Scalar) -> Scalar:
     return select(a < 0.97, small, copysign(large, x))
 
 
-def _times_power_of_two(x: Scalar, n: Scalar) -> Scalar:
-    """x * 2^n rounded once, subnormal too: by 2^(n/2), then by the rest."""
-    form = _format(x)
-    word = bits(n + (form.shift + 2 * form.bias))
-    half = word >> 1
-    return x * from_bits(half << form.mantissa) * from_bits((word - half) << form.mantissa)
-
-
 class _Complement(NamedTuple):
     """erfc(s + low) is `near` if |s| < 0.7; else erfc(|s + low|) is far * 2**n.  Both are sums of two floats."""
 
@@ -254,7 +246,7 @@ def _exponential_of_square(a: Scalar, low: Scalar) -> tuple[Scalar, Scalar, Scal
 def erfc(x: Scalar) -> Scalar:
     """1 - erf(x), accurate in the tail too: within 1 ULP."""
     is_near, near, far, n = _complement(x, x.constant(0.0))
-    positive = _times_power_of_two(far[0] + far[1], n)
+    positive = ldexp(far[0] + far[1], n)
     return select(is_near, near[0] + near[1], select(x < 0, 2 - positive, positive))
 
 
@@ -269,6 +261,6 @@ def gelu(x: Scalar) -> Scalar:
     bounded = select(x < -64, -64.0, select(x > 64, 64.0, x))
     right = x > 0
     tail = select(right, far[0] + far[1], fma(bounded, far[0], bounded * far[1]))
-    tail = _times_power_of_two(tail, n - 1)
+    tail = ldexp(tail, n - 1)
     result = select(right, fma(-bounded, tail, x), tail)
     return select(is_near, fma(x, near[0], x * near[1]) * 0.5, result)
