@@ -187,7 +187,7 @@ def erf(x: Scalar) -> Scalar:
 
 
 class _Complement(NamedTuple):
-    """erfc(s + low) is `near` if |s| < 0.7; else erfc(|s + low|) is far * 2**n.  Both are sums of two floats."""
+    """erfc(s + low) is `near` if |s| < 0.66; else erfc(|s + low|) is far * 2**n.  Both are sums of two floats."""
 
     is_near: Scalar
     near: tuple[Scalar, Scalar]
@@ -218,7 +218,7 @@ def _complement(s: Scalar, low: Scalar) -> _Complement:
     scaled = fma(t, slope, form.scaled[0])
     scaled_low = fma(t, slope, form.scaled[0] - scaled) + form.first_scaled_low
     quotient, quotient_low = _product((scaled, scaled_low), (reciprocal, reciprocal_low))
-    return _Complement(abs(s) < 0.7, (near, near_low), _product((quotient, quotient_low), (power, power_low)), n)
+    return _Complement(abs(s) < 0.66, (near, near_low), _product((quotient, quotient_low), (power, power_low)), n)
 
 
 def _product(a: tuple[Scalar, Scalar], b: tuple[Scalar, Scalar]) -> tuple[Scalar, Scalar]:
@@ -251,7 +251,7 @@ def erfc(x: Scalar) -> Scalar:
 
 
 def gelu(x: Scalar) -> Scalar:
-    """x * Phi(x), Phi the normal distribution function, within 1.2 ULP in float64, 1 in float32.
+    """x * Phi(x), Phi the normal distribution function, within 1 ULP.
 
     Evaluated as x*erfc(-x/sqrt(2))/2, which does not cancel for negative x.
     """
