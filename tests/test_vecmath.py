@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import special
 
+from benchmarks import every_float32
 from benchmarks.ulp import CASES, errors, sample
 from tests.vecmath_rig import compile_scalar
 from tracejit.vecmath import language as sl
@@ -160,3 +161,8 @@ def test_table_and_libm():
     assert (looked_up(np.arange(100)) == np.arange(100) % 4 + 0.5).all()
     x = np.linspace(-3, 3, 50)
     np.testing.assert_allclose(compile_scalar(lambda a: sl.libm("sin", a), "f8")(x), np.sin(x), rtol=1e-15)
+
+
+@pytest.mark.parametrize("name", every_float32.NAMES)
+def test_float32_all_over_the_bit_patterns(name):
+    assert every_float32.worst(name, stride=4099)[0] <= 1
