@@ -95,6 +95,14 @@ def test_ode_fit(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
+def test_digits_cnn(capsys: pytest.CaptureFixture[str]) -> None:
+    load("digits_cnn").main(epochs=3)
+    printed = capsys.readouterr().out
+    assert "60,666 parameters" in printed
+    assert float(printed.split("in the last\n")[1].split("%")[0]) > 90
+
+
+@pytest.mark.slow
 def test_char_rnn(capsys: pytest.CaptureFixture[str]) -> None:
     load("char_rnn").main(epochs=4, length=12)
     lines = capsys.readouterr().out.splitlines()

@@ -283,6 +283,34 @@ def test_embedding_and_attention():
     np.testing.assert_allclose(nn.functional.attention(q, k, v, mask), theirs, rtol=1e-4, atol=1e-5)
 
 
+def test_convolutions_and_pooling():
+    torch = pytest.importorskip("torch")
+    functional = torch.nn.functional
+    x = inputs(2, 4, 9, 8)
+    mine = nn.Conv2d(4, 6, (3, 2), stride=2, padding=1, groups=2, activation="relu")
+    mine.load_state_dict({"bias": inputs(6)}, strict=False)
+    weight, bias = torch_tensor(torch, mine.weight), torch_tensor(torch, mine.bias)
+    theirs = functional.conv2d(torch_tensor(torch, x), weight, bias, stride=2, padding=1, groups=2).relu()
+    np.testing.assert_allclose(mine(x), theirs, rtol=1e-4, atol=1e-5)
+    line = nn.Conv1d(4, 3, 5, padding="same")
+    theirs = functional.conv1d(torch_tensor(torch, x[..., 0]), torch_tensor(torch, line.weight), padding=2)
+    np.testing.assert_allclose(line(x[..., 0]), theirs, rtol=1e-4, atol=1e-5)
+    pairs = [
+        (nn.MaxPool2d(2), functional.max_pool2d(torch_tensor(torch, x), 2)),
+        (nn.AvgPool2d(3, stride=2), functional.avg_pool2d(torch_tensor(torch, x), 3, 2)),
+        (nn.MaxPool1d(2), None),
+        (nn.AvgPool1d(2), None),
+    ]
+    for layer, expected in pairs[:2]:
+        np.testing.assert_allclose(layer(x), expected, rtol=1e-5, atol=1e-6)
+    for layer, _ in pairs[2:]:
+        assert layer(x[..., 0]).shape == (2, 4, 4)
+    with pytest.raises(ValueError, match="4 channels and 6 outputs do not fall into 4 groups"):
+        nn.Conv2d(4, 6, 3, groups=4)
+    with pytest.raises(ValueError, match=r"Conv2d has a kernel of 2 axes, and \(3,\) has 1"):
+        nn.Conv2d(4, 6, (3,))
+
+
 @pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
 def test_recurrent_layers(name):
     torch = pytest.importorskip("torch")

@@ -207,7 +207,7 @@ def overlapping_pairs(leaves: Sequence[Leaf], mutated: set[int]) -> list[tuple[i
     ]
 
 
-FEW_PAIRS = 8
+FEW_PAIRS = 128
 """Pairs of arrays that are looked at one by one; more of them are sorted by address."""
 
 

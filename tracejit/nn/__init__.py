@@ -2,6 +2,7 @@
 
 from tracejit.nn import callbacks, functional, initializers, losses, metrics
 from tracejit.nn.attention import MultiHeadAttention, TransformerBlock
+from tracejit.nn.convolution import AvgPool1d, AvgPool2d, Conv1d, Conv2d, MaxPool1d, MaxPool2d
 from tracejit.nn.layers import (
     ELU,
     GELU,
@@ -36,7 +37,11 @@ __all__ = [
     "LSTM",
     "RNN",
     "Activation",
+    "AvgPool1d",
+    "AvgPool2d",
     "BatchNorm",
+    "Conv1d",
+    "Conv2d",
     "Dense",
     "Dropout",
     "Embedding",
@@ -45,6 +50,8 @@ __all__ = [
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "MaxPool1d",
+    "MaxPool2d",
     "Model",
     "Module",
     "ModuleList",
