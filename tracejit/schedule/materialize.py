@@ -1,7 +1,8 @@
 """Which values get memory of their own; all others are computed inside the kernels that use them.
 
 Memory is given to what a kernel cannot hold (outputs, operands of NumPy calls, reductions, updates) and to what would
-be computed again and again: an expensive value used in two iteration spaces, or broadcast along an outer loop.
+be computed again and again: an expensive value used in two iteration spaces, or broadcast along an outer loop.  What a
+reduction and one after it read is used in two spaces even where they are alike: y = exp(x); any(y == max(y)).
 """
 
 from __future__ import annotations
@@ -26,10 +27,14 @@ _MANY = 6
 
 @dataclass(frozen=True)
 class Use:
-    """A value inside a kernel: the iteration space of the kernel's root, and where the value is looked up in it."""
+    """A value inside a kernel: the iteration space of the kernel's root, and where the value is looked up in it.
+
+    after: of a reduction, how many stand before it, one after the other.
+    """
 
     space: tuple[object, ...]
     indices: Indices
+    after: int = 0
 
 
 def in_memory_by_nature(node: Node) -> bool:
@@ -51,8 +56,11 @@ def iteration_space(node: Node) -> tuple[object, ...]:
     return node.shape
 
 
-def materialized(graph: Graph, products: Mapping[int, PanelProduct]) -> set[int]:
-    """Identities of the nodes that get memory; `products` make an operand of theirs by panels."""
+def materialized(graph: Graph, products: Mapping[int, PanelProduct], fastmath: bool) -> set[int]:
+    """Identities of the nodes that get memory; `products` make an operand of theirs by panels.
+
+    fastmath: computed again, a value may come out with other bits, and an element would not be equal to the maximum.
+    """
     hidden = {key for product in products.values() for key in product.hidden}
     memory = {id(node) for node in graph.nodes if in_memory_by_nature(node) and id(node) not in hidden}
     memory |= {id(node) for node in graph.outputs}
@@ -62,17 +70,20 @@ def materialized(graph: Graph, products: Mapping[int, PanelProduct]) -> set[int]
         elif id(node) not in hidden:
             memory |= {id(source) for source in _needs_memory(node)}
     costs = _inline_costs(graph, memory)
+    depths = _reductions_before(graph)
     uses: dict[int, set[Use]] = {}
     for node in reversed(graph.nodes):
         key = id(node)
-        if key not in memory and node.kind in ("elementwise", "gather") and _repeats(uses.get(key, set()), costs[key]):
-            memory.add(key)
+        if key not in memory and node.kind in ("elementwise", "gather"):
+            found = uses.get(key, set())
+            if _repeats(found, costs[key]) or (fastmath and len({use.after for use in found if use.after}) > 1):
+                memory.add(key)
         if key in products:
             for join in products[key].joins:
                 value = join.inputs[1]
                 uses.setdefault(id(value), set()).add(Use((node, join), identity_indices(value.shape)))
         elif key not in hidden:
-            _spread_uses(node, key in memory, uses)
+            _spread_uses(node, key in memory, depths[key], uses)
     return memory
 
 
@@ -113,6 +124,15 @@ def _inline_costs(graph: Graph, memory: set[int]) -> dict[int, int]:
     return costs
 
 
+def _reductions_before(graph: Graph) -> dict[int, int]:
+    """The longest chain of reductions that ends in each node."""
+    depths: dict[int, int] = {}
+    for node in graph.nodes:
+        below = max((depths[id(source)] for source in node.inputs), default=0)
+        depths[id(node)] = below + (node.kind == "reduce")
+    return depths
+
+
 def _repeats(uses: set[Use], cost: int) -> bool:
     """Whether inlining would compute the value too often."""
     if len(uses) > 1 and cost >= DUPLICATE_LIMIT:
@@ -127,8 +147,8 @@ def _repeated_by_outer_loop(use: Use) -> bool:
     return bool(used) and any(axis not in used and dimension != 1 for axis, dimension in enumerate(space[: max(used)]))
 
 
-def _spread_uses(node: Node, is_root: bool, uses: dict[int, set[Use]]) -> None:
-    """Tell a node's inputs where they are looked up through it."""
+def _spread_uses(node: Node, is_root: bool, depth: int, uses: dict[int, set[Use]]) -> None:
+    """Tell a node's inputs where they are looked up through it; `depth`: the reductions up to it."""
     if node.op in ("loop", "branch"):
         for lookup in survey(node) or ():
             if lookup.indices is not None:
@@ -144,17 +164,17 @@ def _spread_uses(node: Node, is_root: bool, uses: dict[int, set[Use]]) -> None:
             if node.kind == "update"
             else node.shape
         )
-        own = {Use(iteration_space(node), identity_indices(domain))}
+        own = {Use(iteration_space(node), identity_indices(domain), depth if node.kind == "reduce" else 0)}
     else:
         own = uses.get(id(node), set())
     if node.op == "view":
-        own = {Use(use.space, compose(node["indices"], use.indices)) for use in own}
+        own = {Use(use.space, compose(node["indices"], use.indices), use.after) for use in own}
     sources = node.inputs[-1:] if node.kind == "update" else node.inputs
     if node.kind == "gather":
         sources = node.inputs[1:]
         at, rank = node["at"], node["rank"]
-        own = {Use(use.space, use.indices[at : at + rank]) for use in own}
+        own = {Use(use.space, use.indices[at : at + rank], use.after) for use in own}
     for source in sources:
         known = uses.setdefault(id(source), set())
-        if len(known) < _MANY:
+        if len(known) < _MANY or {use.after for use in own} - {use.after for use in known}:
             known |= own

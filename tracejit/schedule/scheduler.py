@@ -90,7 +90,7 @@ class _Scheduler:
 
         Then the update needs no copy of the memory.  But where it writes nearly all of it, the copy is the cheaper one.
         """
-        memory = materialized(self.graph, self.products)
+        memory = materialized(self.graph, self.products, self.fastmath)
         for node in self.graph.nodes:
             if node.kind == "update" and id(node.inputs[1]) not in memory and not _is_constant(node.inputs[1]):
                 base, value = node.inputs

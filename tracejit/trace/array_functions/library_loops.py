@@ -153,26 +153,6 @@ _cumulative(np.cumsum, np.add)
 _cumulative(np.cumprod, np.multiply)
 
 
-def _arg_reduction(function: Any) -> None:
-    def call(a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = False) -> Any:
-        tracer = asarray(a)
-        if axis is None:
-            tracer = reshape(tracer, (-1,))
-        axes = normalize_axes(0 if axis is None else axis, tracer.ndim)
-        if current().equal(tracer.symbolic_shape[axes[0]], 0):
-            raise ValueError(f"attempt to get {function.__name__} of an empty sequence")
-        shape = tuple(d for p, d in enumerate(tracer.symbolic_shape) if p not in axes)
-        result = call_node(function, (tracer,), {"axis": axes[0]}, shape, np.intp, scalar=not shape)
-        result = expand(result, axes) if kept(keepdims) and axis is not None else result
-        return result if out is None else write_out(out, result)
-
-    implements(function)(call)
-
-
-_arg_reduction(np.argmax)
-_arg_reduction(np.argmin)
-
-
 @implements(np.result_type)
 def result_type(*items: Any) -> Any:
     return np.result_type(*(item.dtype if isinstance(item, Tracer) else getattr(item, "value", item) for item in items))
