@@ -125,7 +125,7 @@ def scheduling(graph):
     # Most values never exist in memory: they are computed inside the kernel that uses them.  Memory goes to results, to
     # reductions, and to what would be computed again and again (here the exponentials, once a column, not once a cell).
     # What only its own kernel reads, that kernel keeps: a row of scratch memory, or one number a row.
-    memory = materialized(graph, panel_products(graph))
+    memory = materialized(graph, panel_products(graph), fastmath=False)
     for node in graph.nodes:
         if node.shape and node.op != "input":
             place = "memory" if id(node) in memory else ""
