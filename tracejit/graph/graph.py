@@ -243,9 +243,9 @@ def _user_stack() -> Any:
     found = []
     while frame is not None:
         path = frame.f_code.co_filename
-        if path in ("<stdin>", "<string>"):
-            return None
         if not path.startswith(PACKAGE):
+            if not found and path in ("<stdin>", "<string>"):
+                return None
             found.append((frame.f_code, frame.f_lineno))
         frame = frame.f_back
     return tuple(found)

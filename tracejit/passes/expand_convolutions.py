@@ -1,10 +1,10 @@
 """Convolutions become matrix products of columns that are put together from shifted views of the images.
 
-v2: f32[n0, n4, h, w] = convolution(x, v1)
+v2: f64[n0, n4, h, w] = convolution(x, v1)
     ->
 v3: columns = update(update(empty, [n, c, 0, y, x] = x[n, c, y, x]), [n, c, 1, y, x] = x[n, c, y, 1 + x]) ...
-v4: f32[n0, n4, h*w] = matmul(reshape(v1), reshape(v3))
-v2: f32[n0, n4, h, w] = reshape(v4)
+v4: f64[n0, n4, h*w] = matmul(reshape(v1), reshape(v3))
+v2: f64[n0, n4, h, w] = reshape(v4)
 
 The scheduler then makes the columns by panels that stay in cache (`schedule.panel_products`).  Where each group has one
 channel and one output (depthwise), the products are elementwise.
