@@ -20,7 +20,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
 
-SHORTEST_SAMPLE = 4e-3
+SHORTEST_SAMPLE = 20e-3
 """Seconds: a sample repeats the call until it is at least this long."""
 
 WARMED_BELOW = 50e-3

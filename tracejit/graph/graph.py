@@ -240,7 +240,7 @@ class Graph:
 def _user_stack() -> Any:
     """The lines of the user's code that led here; None where a line does not tell a place (an interpreter's prompt)."""
     frame: FrameType | None = sys._getframe(2)
-    found = []
+    found: list[Any] = []
     while frame is not None:
         path = frame.f_code.co_filename
         if not path.startswith(PACKAGE):
