@@ -10,7 +10,7 @@ import numpy as np
 from tracejit.graph.errors import GraphError
 from tracejit.graph.graph import GLOBAL_VARIABLES, TRAINABLE_VARIABLES, get_default_graph
 from tracejit.graph.nodes import Assign, Node, Operation, Place, Placeholder, Read
-from tracejit.graph.tensor import StaticShape, Tensor
+from tracejit.graph.tensor import Tensor, fits
 
 
 def constant(value: Any, dtype: Any = None, shape: Any = None, name: str = "Const") -> Tensor:
@@ -155,7 +155,7 @@ class Variable(Tensor):
         """A value of another shape or kind is refused where the node is made."""
         if value.dtype is not None and not np.can_cast(value.dtype, self.dtype, "same_kind"):
             raise GraphError(f"{value.dtype} cannot be assigned to variable {self.name!r} of {self.dtype}: cast it")
-        if self.validate_shape and not _fits(value.shape, self.shape):
+        if self.validate_shape and value.shape != () and not fits(value.shape, self.shape):
             raise GraphError(
                 f"a value of shape {value.shape} cannot be assigned to variable {self.name!r} of shape {self.shape}"
             )
@@ -164,15 +164,6 @@ class Variable(Tensor):
         return f"<Variable {self.name!r} shape={self.shape} dtype={self.dtype}>"
 
     __hash__ = Tensor.__hash__
-
-
-def _fits(shape: StaticShape, wanted: StaticShape) -> bool:
-    """Whether values of a shape may be of another one, as far as both are known; a single number fills any."""
-    if shape is None or wanted is None or shape == ():
-        return True
-    return len(shape) == len(wanted) and all(
-        a is None or b is None or a == b for a, b in zip(shape, wanted, strict=True)
-    )
 
 
 def global_variables() -> list[Variable]:

@@ -15,7 +15,7 @@ from tracejit.graph.graph import Graph, get_default_graph
 from tracejit.graph.inputs import Variable
 from tracejit.graph.nodes import Node, Operation
 from tracejit.graph.program import Plan
-from tracejit.graph.tensor import StaticShape, Tensor, shown
+from tracejit.graph.tensor import Tensor, fits, shown
 from tracejit.trace.pytree import Tree, flatten, rebuild
 
 
@@ -148,13 +148,6 @@ class Session:
         if handle.graph is not self.graph:
             raise GraphError(f"{handle.node.described()} belongs to another graph than the session's")
         return handle
-
-
-def fits(shape: tuple[int, ...], wanted: StaticShape) -> bool:
-    """Whether a value's shape is one that a tensor allows."""
-    if wanted is None:
-        return True
-    return len(shape) == len(wanted) and all(b is None or a == b for a, b in zip(shape, wanted, strict=True))
 
 
 @dataclass

@@ -182,6 +182,15 @@ def shown(shape: StaticShape) -> str:
     return f"({inner}{',' if len(shape) == 1 else ''})"
 
 
+def fits(shape: StaticShape, wanted: StaticShape) -> bool:
+    """Whether values of a shape may be of another one, as far as both are known."""
+    if shape is None or wanted is None:
+        return True
+    return len(shape) == len(wanted) and all(
+        a is None or b is None or a == b for a, b in zip(shape, wanted, strict=True)
+    )
+
+
 def _binary(function: Callable[..., Any], swapped: bool) -> Callable[[Any, Any], Any]:
     def apply(self: Tensor, other: Any) -> Any:
         operands = (other, self) if swapped else (self, other)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -104,12 +104,8 @@ class TrainStep:
         trained, held = self._memories()
         self.model.train()
         result: tuple[Any, ...] = self._compiled(inputs, targets, self.count, self.key, trained, self.slots, held)
-        for parameter in self.trained:
-            if parameter._array is not None:
-                parameter.changed()
-        for buffer in self.held:
-            if buffer._array is not None:
-                buffer.changed()
+        for parameter in (*self.trained, *self.held):
+            parameter.changed()
         return result
 
     def evaluate(self, inputs: Any, targets: Any) -> tuple[Any, ...]:
@@ -132,13 +128,16 @@ class TrainStep:
 
     def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
         """All that decides how training goes on: parameters, buffers, slots, steps done, random state."""
-        names = {parameter: name for name, parameter in self.model.named_parameters()}
-        slots = _rows(self.slots, len(self.trained))
         state = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        for parameter, row in zip(self.trained, slots, strict=True):
-            for slot, value in zip(self.optimizer.slot_names, row, strict=True):
-                state[f"optimizer.{names[parameter]}.{slot}"] = value.copy()
+        state |= {name: slot.copy() for name, slot in self._named_slots()}
         return {**state, "step": self.count.copy(), "key": self.key.copy()}
+
+    def _named_slots(self) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+        """The optimizer's slots by parameter and name."""
+        names = {parameter: name for name, parameter in self.model.named_parameters()}
+        for parameter, row in zip(self.trained, _rows(self.slots, len(self.trained)), strict=True):
+            for slot, value in zip(self.optimizer.slot_names, row, strict=True):
+                yield f"optimizer.{names[parameter]}.{slot}", value
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from where a state was taken.
@@ -152,11 +151,8 @@ class TrainStep:
         self.model.load_state_dict(
             {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
         )
-        names = {parameter: name for name, parameter in self.model.named_parameters()}
-        slots = _rows(self.slots, len(self.trained))
-        for parameter, row in zip(self.trained, slots, strict=True):
-            for slot, value in zip(self.optimizer.slot_names, row, strict=True):
-                value[...] = state[f"optimizer.{names[parameter]}.{slot}"]
+        for name, slot in self._named_slots():
+            slot[...] = state[name]
         self.count[...], self.key[...] = state["step"], state["key"]
 
 
