@@ -352,6 +352,27 @@ def test_reads_see_the_start_of_the_run_and_control_dependencies_change_that():
     assert session.run(after) == 3
 
 
+def test_a_variable_used_under_control_dependencies_has_its_changed_value():
+    v, w = tf.Variable(1.0), tf.Variable(10.0)
+    with tf.control_dependencies([v.assign_add(1.0)]):
+        total = v + w
+        copied = w.assign(v)
+    assert total.node.inputs[1] is w.node, "what is not changed is not read again"
+    assert total.node.inputs[0] is not v.node
+    session = started()
+    assert session.run([total, v]) == [12, 1]
+    assert session.run(copied) == 3
+
+
+def test_derivative_by_a_variable_counts_all_places_that_read_it():
+    v = tf.Variable(2.0)
+    with tf.control_dependencies([v.assign_add(1.0)]):
+        later = v * v
+    total = later + 10 * v
+    session = started()
+    assert session.run([tf.gradients(total, v)[0], total]) == [16, 29]
+
+
 def test_control_dependencies_of_operations():
     v = tf.Variable(0.0)
     first = v.assign(5.0)
@@ -575,7 +596,7 @@ def test_as_function_needs_all_inputs(graph):
     assert graph.as_function([x, v], x * v)(3.0, 4.0) == 12
     with pytest.raises(tf.GraphError, match="make it one of the inputs"):
         graph.as_function([x], x * v)
-    with pytest.raises(tf.GraphError, match="needs outputs"):
+    with pytest.raises(tf.GraphError, match="needs its inputs and outputs"):
         graph.as_function([x])
 
 
@@ -602,3 +623,147 @@ def test_saver(tmp_path):
     (tmp_path / "bad").write_bytes(b"no such format at all")
     with pytest.raises(ValueError, match="no file of weights in the safetensors format"):
         saver.restore(fresh, tmp_path / "bad")
+
+
+# ---- random numbers
+
+
+def test_each_run_draws_other_numbers_and_sessions_of_a_seed_draw_the_same():
+    tf.set_random_seed(3)
+    x, y = tf.random_normal((4,)), tf.random_normal((4,), dtype=np.float64)
+    one, two = tf.Session(), tf.Session()
+    first = one.run([x, y])
+    second = one.run([x, y])
+    assert not np.intersect1d(first[0], second[0]).size
+    assert not np.isclose(first[0], first[1]).any(), "nodes are unrelated"
+    for known in (first, second):
+        again = two.run([x, y])
+        np.testing.assert_array_equal(known[0], again[0])
+        np.testing.assert_array_equal(known[1], again[1])
+    assert first[0].dtype == np.float32
+    assert first[1].dtype == np.float64
+
+
+def test_a_seed_of_the_graph_changes_the_numbers_and_one_of_a_node_keeps_them():
+    def drawn(seed: int, before: int, own: int | None) -> np.ndarray:
+        with tf.Graph().as_default(), tf.Session() as session:
+            tf.set_random_seed(seed)
+            for _ in range(before):
+                tf.constant(1.0)
+            return session.run(tf.random_uniform((8,), seed=own))
+
+    assert (drawn(1, 0, None) != drawn(2, 0, None)).all()
+    assert (drawn(1, 0, None) != drawn(1, 2, None)).all()
+    np.testing.assert_array_equal(drawn(1, 0, 5), drawn(1, 2, 5))
+    with pytest.raises(ValueError, match="seed"):
+        tf.set_random_seed(-1)
+
+
+def test_node_by_node_draws_the_same_numbers():
+    x = tf.random_normal((3,))
+    y = np.exp(x)
+    one, two = tf.Session(), tf.Session()
+    for _ in range(2):
+        for a, b in zip(one.run([x, y]), two.run([x, y], eager=True), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_ranges_of_random_numbers():
+    u = tf.random_uniform((1000,), -2, 5)
+    k = tf.random_uniform((1000,), 3, 9, dtype=np.int32)
+    t = tf.truncated_normal((1000,), mean=1.0, stddev=0.5)
+    u, k, t = tf.Session().run([u, k, t])
+    assert u.min() >= -2
+    assert 4.9 < u.max() < 5
+    assert sorted(set(k)) == [3, 4, 5, 6, 7, 8]
+    assert k.dtype == np.int32
+    assert abs(t - 1).max() <= 1.0
+    with pytest.raises(ValueError, match="maxval"):
+        tf.random_uniform((3,), dtype=np.int32)
+
+
+def test_variables_begin_with_random_numbers():
+    w = tf.Variable(tf.random_normal([3, 2], stddev=0.1, dtype=np.float64))
+    session = started()
+    value = session.run(w)
+    assert value.shape == (3, 2)
+    np.testing.assert_array_equal(session.run(w), value)
+
+
+def test_dropout_keeps_the_mean_and_may_be_fed():
+    keep = tf.placeholder(np.float32, ())
+    x = tf.ones((10000,))
+    dropped = tf.nn.dropout(x, keep)
+    session = tf.Session()
+    value = session.run(dropped, {keep: 0.5})
+    assert set(np.unique(value)) == {0, 2}
+    assert abs(value.mean() - 1) < 0.05
+    assert (session.run(dropped, {keep: 1.0}) == 1).all()
+    gradient = tf.gradients(dropped, x)[0]
+    value, slope = session.run([dropped, gradient], {keep: 0.25})
+    np.testing.assert_array_equal(value, slope)
+    with pytest.raises(ValueError, match="either"):
+        tf.nn.dropout(x)
+
+
+def test_random_numbers_in_the_body_of_a_loop_are_refused():
+    with pytest.raises(tf.GraphError, match="same numbers in each turn"):
+        tf.while_loop(lambda x: x < 3, lambda x: x + tf.random_uniform((), dtype=np.float64), [tf.constant(0.0)])
+    noise = tf.random_uniform((), dtype=np.float64)
+    total = tf.while_loop(lambda x: x < 3, lambda x: x + 1 + noise, [tf.constant(0.0)])
+    assert 3 <= tf.Session().run(total) < 6
+
+
+def test_a_saver_keeps_the_state_of_random_numbers(tmp_path):
+    tf.Variable(1.0)
+    x = tf.random_normal((4,))
+    session = started()
+    session.run(x)
+    path = tf.train.Saver().save(session, tmp_path / "all.safetensors")
+    expected = session.run(x)
+    other = tf.Session()
+    tf.train.Saver().restore(other, path)
+    np.testing.assert_array_equal(other.run(x), expected)
+
+
+# ---- functions of neural networks
+
+
+def test_functions_of_neural_networks_against_their_definitions():
+    rng = np.random.default_rng(0)
+    logits, hot = rng.normal(size=(5, 3)), np.eye(3)[[0, 2, 1, 1, 0]]
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    x, y, k = (tf.constant(value) for value in (logits, hot, hot.argmax(axis=1)))
+    session = tf.Session()
+    for tensor, expected in (
+        (tf.nn.softmax(x), p),
+        (tf.nn.relu(x), np.maximum(logits, 0)),
+        (tf.nn.softmax_cross_entropy_with_logits(labels=y, logits=x), -(hot * np.log(p)).sum(axis=1)),
+        (tf.nn.sparse_softmax_cross_entropy_with_logits(labels=k, logits=x), -(hot * np.log(p)).sum(axis=1)),
+        (
+            tf.nn.sigmoid_cross_entropy_with_logits(labels=y, logits=x),
+            np.log1p(np.exp(logits)) - hot * logits,
+        ),
+        (tf.nn.l2_loss(x), (logits**2).sum() / 2),
+        (tf.nn.bias_add(x, np.arange(3.0)), logits + np.arange(3.0)),
+        (tf.nn.moments(x, [0])[1], logits.var(axis=0)),
+    ):
+        np.testing.assert_allclose(session.run(tensor), expected, rtol=1e-12)
+
+
+def test_convolution_and_pooling_of_images_with_channels_last():
+    rng = np.random.default_rng(0)
+    images, kernel = rng.normal(size=(2, 5, 6, 3)), rng.normal(size=(3, 3, 3, 4))
+    x = tf.placeholder(np.float64, (None, 5, 6, 3))
+    y = tf.nn.conv2d(x, kernel, [1, 1, 1, 1], "VALID")
+    z = tf.nn.max_pool(x, [1, 2, 2, 1], [1, 2, 2, 1], "SAME")
+    assert (y.shape, z.shape) == ((None, 3, 4, 4), (None, 3, 3, 3))
+    made, pooled = tf.Session().run([y, z], {x: images})
+    windows = np.lib.stride_tricks.sliding_window_view(images, (3, 3), axis=(1, 2))
+    np.testing.assert_allclose(made, np.einsum("bhwcij,ijco->bhwo", windows, kernel), rtol=1e-12)
+    np.testing.assert_array_equal(pooled[:, 0, 0], images[:, :2, :2].max(axis=(1, 2)))
+    np.testing.assert_array_equal(pooled[:, 2, 2], images[:, 4:, 4:].max(axis=(1, 2)))
+    with pytest.raises(ValueError, match="NHWC"):
+        tf.nn.conv2d(x, kernel, [1, 1, 1, 1], "SAME", data_format="NCHW")
+    with pytest.raises(ValueError, match="strides"):
+        tf.nn.conv2d(x, kernel, [2, 1, 1, 1], "SAME")

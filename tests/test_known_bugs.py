@@ -522,3 +522,15 @@ def test_lists_of_numbers_in_the_place_of_arrays() -> None:
         for a, b in zip(found, expected, strict=True):
             assert np.asarray(a).dtype == np.asarray(b).dtype
             np.testing.assert_array_equal(a, b)
+
+
+def test_an_argument_of_minus_one_in_a_shape() -> None:
+    def f(a: Any, shape: Any) -> Any:
+        return np.reshape(a, shape)
+
+    jitted = tj.jit(f)
+    x = np.arange(24.0).reshape(2, 3, 4)
+    for shape in ((-1, 4), (2, -1), (-1,), (3, -1, 2), (6, 4), (4, 6)):
+        np.testing.assert_array_equal(jitted(x, shape), x.reshape(shape))
+    with pytest.raises(ValueError, match=r"cannot reshape array of size 24 into shape \(-1,5\)"):
+        jitted(x, (-1, 5))

@@ -114,7 +114,7 @@ def test_callback(tmp_path, read):
 
 def test_model_graph_runs_in_a_session():
     net = model()
-    graph = nn.model_graph(net, X)
+    graph = tj.graph.model_graph(net, X)
     session = tf.Session(graph)
     with graph.as_default():
         session.run(tf.global_variables_initializer())

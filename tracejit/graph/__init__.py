@@ -15,7 +15,7 @@ that TensorFlow 1 had for them (`reduce_sum`, `matmul`, ...), which this module 
 from contextlib import AbstractContextManager
 from typing import Any
 
-from tracejit.graph import names, train
+from tracejit.graph import names, nn, train
 from tracejit.graph.control import cond, while_loop
 from tracejit.graph.derivatives import gradients
 from tracejit.graph.errors import BadFeed, GraphError, GrowingGraph, MissingFeed, UninitializedVariable
@@ -31,8 +31,10 @@ from tracejit.graph.inputs import (
     trainable_variables,
     variables_initializer,
 )
+from tracejit.graph.model_graph import model_graph
 from tracejit.graph.names import add_n, cast, concat, group, identity, matmul, no_op, ones, reshape, transpose, zeros
 from tracejit.graph.nodes import Operation
+from tracejit.graph.random_nodes import random_normal, random_uniform, set_random_seed, truncated_normal
 from tracejit.graph.session import Session
 from tracejit.graph.tensor import Tensor
 
@@ -63,16 +65,22 @@ __all__ = [
     "group",
     "identity",
     "matmul",
+    "model_graph",
     "name_scope",
+    "nn",
     "no_op",
     "ones",
     "placeholder",
     "placeholder_with_default",
+    "random_normal",
+    "random_uniform",
     "reset_default_graph",
     "reshape",
+    "set_random_seed",
     "train",
     "trainable_variables",
     "transpose",
+    "truncated_normal",
     "variables_initializer",
     "while_loop",
     "zeros",

@@ -13,7 +13,7 @@ from tracejit.control import while_loop as native_while_loop
 from tracejit.graph.errors import GraphError
 from tracejit.graph.graph import Graph, graph_of
 from tracejit.graph.inference import Inferred, common_shape
-from tracejit.graph.nodes import Assign, Node, Operation, Placeholder
+from tracejit.graph.nodes import Assign, Call, Node, Operation, Placeholder
 from tracejit.graph.program import Evaluation, reachable
 from tracejit.graph.tensor import Tensor
 
@@ -39,6 +39,10 @@ class Cond(Node):
 
     @property
     def reads(self) -> tuple[Any, ...]:
+        return self.assigned
+
+    @property
+    def writes(self) -> tuple[Any, ...]:
         return self.assigned
 
     def run(self, evaluation: Evaluation) -> Any:
@@ -128,6 +132,12 @@ class Loop(Node):
         inside = reachable([self.condition, *self.body], set(self.variables))
         changing = set(self.variables)
         for node in inside:
+            if isinstance(node, Call) and node.draws and node.number > self.variables[-1].number:
+                raise GraphError(
+                    f"{node.described()} stands in the body of a while_loop, where it would give the same numbers in "
+                    "each turn: draw them before the loop for all turns, or use tracejit.random with a key that is "
+                    "folded with the loop variable"
+                )
             if isinstance(node, Assign):
                 raise GraphError(
                     f"{node.described()} stands in the body of a while_loop: hand the value on as a loop variable, "

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from tracejit.graph.errors import GraphError
 from tracejit.graph.graph import graph_of
 from tracejit.graph.inference import Inferred
-from tracejit.graph.nodes import Node, Place
+from tracejit.graph.nodes import Node, Place, Read
 from tracejit.graph.program import Evaluation, reachable
 from tracejit.graph.tensor import Tensor
 from tracejit.transform.gradients import vjp
@@ -20,16 +21,17 @@ from tracejit.transform.gradients import vjp
 
 @dataclass(eq=False, repr=False)
 class Gradients(Node):
-    """The cotangents of `xs` for given cotangents of `ys`, one for each x."""
+    """The cotangents of `xs` for given cotangents of `ys`, one for each x: the nodes that read it, added up."""
 
     ys: tuple[Node, ...] = ()
-    xs: tuple[Node, ...] = ()
+    xs: tuple[tuple[Node, ...], ...] = ()
     cotangents: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
         # The nodes that lead from xs to ys run once more, on variables of the derivative; equal work is merged after.
-        changing = set(self.xs)
-        for node in reachable(self.ys, set(self.xs)):
+        self._places = tuple(node for places in self.xs for node in places)
+        changing = set(self._places)
+        for node in reachable(self.ys, set(self._places)):
             if any(source in changing for source in (*node.needs, *node.may_need)):
                 changing.add(node)
         self._between = changing
@@ -37,22 +39,23 @@ class Gradients(Node):
     @property
     def inputs(self) -> tuple[Node, ...]:
         given = tuple(c.node for c in self.cotangents if isinstance(c, Tensor))
-        return (*self.ys, *self.xs, *given)
+        return (*self.ys, *self._places, *given)
 
     def run(self, evaluation: Evaluation) -> Any:
         def function(*values: Any) -> tuple[Any, ...]:
             inner = evaluation.inner()
             for node in self._between:
                 inner.values.pop(node, None)
-            inner.values.update(zip(self.xs, values, strict=True))
+            inner.values.update(zip(self._places, values, strict=True))
             return tuple(inner.fetch(self.ys))
 
-        results, pullback = vjp(function, *(evaluation.values[x] for x in self.xs))
+        results, pullback = vjp(function, *(evaluation.values[node] for node in self._places))
         seeds = tuple(
             np.ones_like(y) if seed is None else evaluation.value(seed)
             for y, seed in zip(results, self.cotangents, strict=True)
         )
-        return pullback(seeds)
+        found = iter(pullback(seeds))
+        return tuple(reduce(operator.add, [next(found) for _ in places]) for places in self.xs)
 
 
 def gradients(ys: Any, xs: Any, grad_ys: Any = None, name: str = "gradients") -> list[Any]:
@@ -79,19 +82,28 @@ def gradients(ys: Any, xs: Any, grad_ys: Any = None, name: str = "gradients") ->
         if tensor.dtype is not None and tensor.dtype.kind != "f":
             raise GraphError(f"gradients are of real floats, and {tensor.node.described()} is {tensor.dtype}")
     graph = graph_of(*outputs)
-    below = set(reachable([y.node for y in outputs]))
-    chosen = [x for x in inputs if x.node in below]
+    below = reachable([y.node for y in outputs])
+    places = {x: _places(x.node, below) for x in inputs}
+    chosen = [x for x in inputs if places[x]]
     tensors = tuple(seed if seed is None else graph.tensor(seed) for seed in seeds)
     found: dict[Node, Tensor] = {}
     for together in _apart(chosen):
-        node = graph.add(name, partial(_node, outputs, together, tensors))
+        read = tuple(places[x] for x in together)
+        node = graph.add(name, partial(_node, outputs, read, tensors))
         parts = graph.results(node, Inferred(parts=tuple(Inferred(x.dtype, x.shape) for x in together)))
         found.update(zip((x.node for x in together), parts, strict=True))
     return [found.get(x.node) for x in inputs]
 
 
-def _node(ys: Sequence[Tensor], xs: Sequence[Tensor], cotangents: tuple[Any, ...], place: Place) -> Gradients:
-    return Gradients(place, ys=tuple(y.node for y in ys), xs=tuple(x.node for x in xs), cotangents=cotangents)
+def _node(ys: Sequence[Tensor], xs: tuple[Any, ...], cotangents: tuple[Any, ...], place: Place) -> Gradients:
+    return Gradients(place, ys=tuple(y.node for y in ys), xs=xs, cotangents=cotangents)
+
+
+def _places(node: Node, below: Sequence[Node]) -> tuple[Node, ...]:
+    """Where a tensor's value enters: its node; of a variable, all nodes that read it."""
+    if not isinstance(node, Read):
+        return (node,) if node in below else ()
+    return tuple(other for other in below if isinstance(other, Read) and other.variable is node.variable)
 
 
 def _apart(xs: list[Tensor]) -> list[list[Tensor]]:

@@ -14,9 +14,9 @@ import numpy as np
 from tracejit.driver import Jitted
 from tracejit.graph.errors import GraphError, GrowingGraph
 from tracejit.graph.inference import Inferred, infer
-from tracejit.graph.nodes import Call, Constant, Group, Node, Operation, Part, Place, constant_array
+from tracejit.graph.nodes import Call, Constant, Group, Node, Operation, Part, Place, Source, constant_array
 from tracejit.graph.program import callable_of
-from tracejit.graph.structure import leaves
+from tracejit.graph.structure import leaves, transformed
 from tracejit.graph.tensor import Tensor
 from tracejit.trace.state import PACKAGE, user_line
 
@@ -49,6 +49,8 @@ class Graph:
         self.inputs: tuple[Tensor, ...] = ()
         self.outputs: Any = None
         self.runs = 0
+        self.seed = 0
+        self.source: Source | None = None
         self._by_name: dict[str, Node | None] = {}
         self._collections: dict[str, list[Any]] = {}
         self._scopes: list[str] = []
@@ -79,6 +81,15 @@ class Graph:
             yield scope + "/"
         finally:
             self._scopes.pop()
+
+    @contextmanager
+    def top_scope(self) -> Iterator[None]:
+        """Names of nodes made inside begin with no scope."""
+        outer, self._scopes = self._scopes, []
+        try:
+            yield
+        finally:
+            self._scopes = outer
 
     @contextmanager
     def control_dependencies(self, operations: Sequence[Any] | None) -> Iterator[None]:
@@ -118,8 +129,12 @@ class Graph:
         """The next node's place: a name of its own, the user's line, what is around it."""
         scoped = self._unique("/".join([*self._scopes[-1:], name]))
         device = self._devices[-1] if self._devices else "/cpu:0"
-        control = tuple(dict.fromkeys(node for group in self._control for node in group))
-        return Place(self, len(self.nodes), scoped, user_line(), device, control)
+        return Place(self, len(self.nodes), scoped, user_line(), device, self.control_inputs)
+
+    @property
+    def control_inputs(self) -> tuple[Node, ...]:
+        """What runs before the nodes made at this place."""
+        return tuple(dict.fromkeys(node for group in self._control for node in group))
 
     def add(self, name: str, make: Callable[[Place], N]) -> N:
         """A new node, made for its place."""
@@ -135,6 +150,8 @@ class Graph:
         for leaf in leaves((args, options)):
             if isinstance(leaf, Tensor) and leaf.graph is not self:
                 raise GraphError(f"{leaf.node.described()} belongs to another graph: one graph cannot use it")
+        if self._control:
+            args, options = transformed((args, options), lambda leaf: leaf.now() if isinstance(leaf, Tensor) else leaf)
         label = name or getattr(function, "__name__", "call")
         try:
             found = infer(function, args, options)
@@ -205,7 +222,10 @@ class Graph:
         """
         chosen = self.outputs if outputs is None else outputs
         if chosen is None:
-            raise GraphError("as_function() needs outputs: this graph was not made by tracejit.graph.function")
+            raise GraphError(
+                "as_function() of a graph that was built by hand needs its inputs and outputs: "
+                "graph.as_function([x, y], z)"
+            )
         return callable_of(self, self.inputs if inputs is None else inputs, chosen)
 
     def default_session(self) -> Any:

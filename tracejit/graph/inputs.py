@@ -10,6 +10,7 @@ import numpy as np
 from tracejit.graph.errors import GraphError
 from tracejit.graph.graph import GLOBAL_VARIABLES, TRAINABLE_VARIABLES, get_default_graph
 from tracejit.graph.nodes import Assign, Node, Operation, Place, Placeholder, Read
+from tracejit.graph.program import reachable
 from tracejit.graph.tensor import Tensor, fits
 
 
@@ -60,8 +61,8 @@ class Variable(Tensor):
     trainable: whether optimizers change it.  A dtype is taken here too, as second positional argument.
     dtype: NumPy's of the initial value where it is not given.
 
-    Reading it gives the value at the start of the run; `read_value()` under `control_dependencies` the one after what
-    was named there.
+    Reading it gives the value at the start of the run; under `control_dependencies` of what changes it, the one after
+    that change.
 
     >>> import tracejit.graph as tf
     >>> with tf.Graph().as_default():
@@ -129,6 +130,10 @@ class Variable(Tensor):
         """The value at this place of the order of nodes, after the control dependencies around."""
         return self._own("read", lambda place: Read(place, self.dtype, self.shape, self))
 
+    def now(self) -> Tensor:
+        before = reachable(self.graph.control_inputs)
+        return self.read_value() if any(self is changed for node in before for changed in node.writes) else self
+
     def value(self) -> Tensor:
         """The tensor that reads it."""
         return Tensor(self.node)
@@ -142,7 +147,7 @@ class Variable(Tensor):
         (session or self.graph.default_session()).load(self, value)
 
     def _assigned(self, value: Any, combine: Any, name: str) -> Tensor:
-        given = value if isinstance(value, Tensor) else np.asarray(value, self.dtype)
+        given = value.now() if isinstance(value, Tensor) else np.asarray(value, self.dtype)
         self._check(given)
         return self._own(name, lambda place: Assign(place, self.dtype, self.shape, self, given, combine))
 

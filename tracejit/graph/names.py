@@ -84,7 +84,9 @@ def _applied(called: Callable[..., Any], args: Any, options: Any, name: str) -> 
     return graph.apply(called, tuple(graph.tensor(a) if isinstance(a, list) else a for a in args), options, name)
 
 
-def _recorded(called: Callable[..., Any]) -> Callable[..., Any]:
+def recorded(called: Callable[..., Any]) -> Callable[..., Any]:
+    """The function as a node: it takes a `name` too."""
+
     def record(*args: Any, name: str = "", **options: Any) -> Any:
         return _applied(called, args, options, name)
 
@@ -174,8 +176,8 @@ def lookup(name: str) -> Any:
     if name in _REDUCTIONS:
         return _reduction(_REDUCTIONS[name])
     if name in _SPELT:
-        return _recorded(_SPELT[name])
-    return _recorded(function(name)) if name in NAMES else None
+        return recorded(_SPELT[name])
+    return recorded(function(name)) if name in NAMES else None
 
 
 _REDUCTIONS: dict[str, Callable[..., Any]] = {

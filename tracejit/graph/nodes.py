@@ -85,6 +85,11 @@ class Node:
         """The variables whose values the node looks at."""
         return ()
 
+    @property
+    def writes(self) -> tuple[Any, ...]:
+        """The variables that the node may change."""
+        return ()
+
     def run(self, evaluation: Evaluation) -> Any:
         """The value, from those of the inputs."""
         raise NotImplementedError
@@ -115,11 +120,12 @@ class Constant(Node):
 
 @dataclass(eq=False, repr=False)
 class Call(Node):
-    """A function on tensors and constants, in any nesting of containers."""
+    """A function on tensors and constants, in any nesting of containers; `draws`: other numbers in each run."""
 
     function: Callable[..., Any] = tuple
     args: tuple[Any, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
+    draws: bool = False
 
     def __post_init__(self) -> None:
         found = leaves((self.args, self.options))
@@ -163,6 +169,20 @@ class Read(Node):
         return evaluation.read(self.variable)
 
 
+@dataclass(eq=False)
+class Source:
+    """Where a graph's random numbers come from; a session keeps its state as if it were a variable.
+
+    The state is three uint32: the key of the graph's seed, and the number of runs that have drawn.
+    """
+
+    graph: Graph = field(repr=False)
+    node: Read | None = field(default=None, repr=False)
+    name: str = "random_state"
+    dtype: Any = field(default_factory=lambda: np.dtype(np.uint32))
+    shape: StaticShape = (3,)
+
+
 @dataclass(eq=False, repr=False)
 class Assign(Node):
     """A variable's new value, which is the node's value too; `combine` makes it of the old one and the given one."""
@@ -178,6 +198,10 @@ class Assign(Node):
     @property
     def reads(self) -> tuple[Any, ...]:
         return () if self.combine is None else (self.variable,)
+
+    @property
+    def writes(self) -> tuple[Any, ...]:
+        return (self.variable,)
 
     def run(self, evaluation: Evaluation) -> Any:
         value = evaluation.value(self.value)

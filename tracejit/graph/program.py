@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 
 from tracejit.driver import Jitted
 from tracejit.graph.errors import GraphError
-from tracejit.graph.nodes import Assign, Node, Operation, Placeholder
+from tracejit.graph.nodes import Assign, Node, Operation, Placeholder, Source
 from tracejit.graph.tensor import Tensor
 from tracejit.trace.pytree import flatten, rebuild
 from tracejit.trace.state import ACTIVE
@@ -141,6 +141,11 @@ class Plan:
         return Plan(
             fetched, silent, tuple(fed), tuple(nodes), tuple(dict.fromkeys(reads)), tuple(dict.fromkeys(writes))
         )
+
+    @cached_property
+    def source(self) -> Source | None:
+        """Where random numbers come from, if some are drawn."""
+        return next((source for source in self.reads if isinstance(source, Source)), None)
 
     @property
     def unfed(self) -> list[Placeholder]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tracejit import random
 from tracejit.graph.errors import BadFeed, GraphError, MissingFeed, UninitializedVariable
 from tracejit.graph.graph import Graph, get_default_graph
 from tracejit.graph.inputs import Variable
@@ -35,7 +36,7 @@ class Session:
 
     def __init__(self, graph: Graph | None = None) -> None:
         self.graph = graph or get_default_graph()
-        self.values: dict[Variable, Any] = {}
+        self.values: dict[Any, Any] = {}
         self._calls: dict[Any, _Call] = {}
         self._lock = threading.RLock()
         self._closed = False
@@ -82,6 +83,23 @@ class Session:
         with self._lock:
             self.initialized([variable])
             return self.values[variable].copy()
+
+    @property
+    def random_state(self) -> Any:
+        """Where the random numbers are: three uint32; None where nothing has been drawn.  Setting it goes there."""
+        with self._lock:
+            return self.values.get(self.graph.source)
+
+    @random_state.setter
+    def random_state(self, state: Any) -> None:
+        source = self.graph.source
+        if source is None:
+            raise GraphError("the graph draws no random numbers: there is no state to set")
+        array = np.array(state, source.dtype)
+        if array.shape != source.shape:
+            raise GraphError(f"a state of random numbers is three uint32, not an array of shape {array.shape}")
+        with self._lock:
+            self.values[source] = array
 
     def initialized(self, variables: Iterable[Variable]) -> None:
         """Refuse to go on without a value of one of these."""
@@ -135,10 +153,17 @@ class Session:
                 f"{missing.described()} of dtype {missing.dtype} and shape {shown(missing.shape)} is needed for "
                 f"{handles[0].name!r} and has no value: give it one in feed_dict"
             )
+        self._begin_drawing(plan)
         for node in plan.nodes:
             if node.device.startswith("/gpu"):
                 raise GraphError(f'{node.described()} is placed on "{node.device}", and this process has no GPU')
         return _Call(self, plan, tree)
+
+    def _begin_drawing(self, plan: Plan) -> None:
+        """The first state of the graph's random numbers, where the plan draws some."""
+        source = plan.source
+        if source is not None and source not in self.values:
+            self.values[source] = np.array([*random.key(self.graph.seed), 0], np.uint32)
 
     def _handle(self, handle: Any, what: str) -> Tensor | Operation:
         if isinstance(handle, str):
@@ -160,8 +185,8 @@ class _Call:
 
     def __post_init__(self) -> None:
         self._single = self.tree.kind is None
-        kept = {variable for variable in self.plan.reads if variable.validate_shape}
-        self._in_place = tuple(variable in kept for variable in self.plan.writes)
+        kept = set(self.plan.reads)
+        self._in_place = tuple(variable in kept and variable.validate_shape for variable in self.plan.writes)
         self._replaced = [v for v, stays in zip(self.plan.writes, self._in_place, strict=True) if not stays]
         self._function = self.plan.compiled(self._in_place)
 
@@ -174,6 +199,8 @@ class _Call:
                 raise RuntimeError("the session is closed")
             values = self._values(fed)
             session.graph.runs += 1
+            if plan.source is not None:
+                session.values[plan.source] = _next(session.values[plan.source])
             if eager:
                 results, written = plan.perform(values, alone=True)
                 self._store(plan.writes, written)
@@ -212,6 +239,13 @@ class _Call:
         if node.shape is not None and not fits(array.shape, node.shape):
             raise BadFeed(f"{node.described()} takes shape {shown(node.shape)}, and was fed one of {array.shape}")
         return array
+
+
+def _next(state: Any) -> Any:
+    """The state of random numbers for the run after."""
+    following = state.copy()
+    following[2] += 1
+    return following
 
 
 def _converted(node: Node, value: Any) -> Any:

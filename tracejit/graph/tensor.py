@@ -84,6 +84,10 @@ class Tensor:
         chosen = session or self.graph.default_session()
         return chosen.run(self, feed_dict)
 
+    def now(self) -> Tensor:
+        """What a new node at this place takes for the tensor; a variable that was changed before is read anew."""
+        return self
+
     # ---- recording
 
     def _apply(self, function: Callable[..., Any], args: Any, options: Any = None, name: str = "") -> Tensor:

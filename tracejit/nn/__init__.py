@@ -20,7 +20,6 @@ from tracejit.nn.layers import (
     Softmax,
     Tanh,
 )
-from tracejit.nn.model_graph import model_graph
 from tracejit.nn.module import Module, Parameter, functional_call
 from tracejit.nn.normalization import BatchNorm, LayerNorm
 from tracejit.nn.recurrent import GRU, LSTM, RNN
@@ -71,5 +70,4 @@ __all__ = [
     "initializers",
     "losses",
     "metrics",
-    "model_graph",
 ]

@@ -9,8 +9,8 @@ from typing import Any
 
 from tracejit import graph as graph_mode
 from tracejit.driver import Jitted
+from tracejit.graph.model_graph import model_graph
 from tracejit.ir.graph import Graph as IrGraph
-from tracejit.nn.model_graph import model_graph
 from tracejit.nn.module import Module
 from tracejit.viz.graph_definition import graph_definition
 

@@ -24,12 +24,14 @@ from tracejit.trace.tracer import ReshapeStep, Tracer, ViewStep, fresh
 
 
 def dimensions(shape: Any) -> Shape:
-    """A user's shape argument as dimensions."""
+    """A user's shape argument as dimensions; one that is negative in this run is its plain value, under a guard."""
     items = shape if isinstance(shape, (tuple, list)) else (shape,)
     result = []
     for item in items:
         dimension = as_dimension(item)
-        result.append(operator.index(item) if dimension is None else dimension)
+        if dimension is None or current().value(dimension) < 0:
+            dimension = operator.index(item)
+        result.append(dimension)
     return tuple(result)
 
 
@@ -46,9 +48,9 @@ def reshape(a: Any, shape: Any = None, order: str = "C", *, newshape: Any = None
     if unknown:
         rest = sizes.product(tuple(d for d in target if d != -1))
         fits = trace.value(rest) != 0 and trace.equal(sizes.modulo(total, rest), 0) if rest != 1 else True
-        target[unknown[0]] = sizes.floor_divide(total, rest) if fits else 0
         if not fits:
             raise _reshape_error(trace, tracer, target)
+        target[unknown[0]] = sizes.floor_divide(total, rest)
     elif not trace.equal(sizes.product(tuple(target)), total):
         raise _reshape_error(trace, tracer, target)
     return _reshaped(trace, tracer, tuple(_one_if_one(trace, d) for d in target))

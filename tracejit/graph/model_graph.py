@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.graph import Graph, Variable, placeholder
+from tracejit.graph.graph import Graph
+from tracejit.graph.inputs import Variable, placeholder
 from tracejit.nn.module import Bound, Module, binding
 
 
@@ -21,7 +22,7 @@ def model_graph(model: Module, *inputs: Any) -> Graph:
     >>> import numpy as np, tracejit as tj
     >>> from tracejit import nn
     >>> model = nn.Sequential(nn.Linear(2, 3, activation="tanh"), nn.Linear(3, 1))
-    >>> graph = nn.model_graph(model, np.zeros((5, 2), np.float32))
+    >>> graph = tj.graph.model_graph(model, np.zeros((5, 2), np.float32))
     >>> graph.outputs.shape
     (5, 1)
     >>> sorted({node.name.split("/")[1] for node in graph.nodes if node.name.startswith("layers/")})
