@@ -35,13 +35,12 @@ class NeuralNet(nn.Module):
 def pytorch_style(x, y, weights, steps):
     model = NeuralNet()
     model.load_state_dict(weights)
+    optimizer = optim.SGD(RATE).over(model.parameters())
     for _ in range(steps):
+        optimizer.zero_grad()
         loss = nn.losses.binary_cross_entropy(model(x), y)
         loss.backward()
-        with tj.no_grad():
-            for weight in model.trainable_weights:
-                weight[...] = weight - RATE * weight.grad
-        model.zero_grad()
+        optimizer.step()
     return float(loss), model.state_dict()
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tracejit as tj
-from tracejit import optim
+from tracejit import nn, optim
 from tracejit.optim import schedules
 
 RULES = {
@@ -168,3 +168,66 @@ def test_lbfgs():
     stopped = optim.LBFGS(iterations=2).minimize(residual, {"x": np.zeros(6), "c": np.zeros(())}, target)
     assert not stopped.converged
     assert "limit of iterations" in stopped.message
+
+
+# ---- bound to eager parameters
+
+
+@pytest.mark.parametrize(
+    "rule", [optim.SGD(0.05, 0.9), optim.AdamW(0.01, 0.1), optim.Adam(lambda step: 0.1 / (step + 1))]
+)
+def test_bound_to_arrays_it_does_what_the_pure_rule_does(rule):
+    parameters, state = start(), rule.init(start())
+    gradient = tj.grad(loss)
+    arrays = {key: tj.Array(value, requires_grad=True) for key, value in start().items()}
+    bound = rule.over(arrays.values())
+    for _ in range(5):
+        parameters, state = rule.update(gradient(parameters), state, parameters)
+        bound.zero_grad()
+        loss(arrays).backward()
+        bound.step()
+    for key, value in parameters.items():
+        np.testing.assert_allclose(np.asarray(arrays[key]), value, rtol=1e-12)
+
+
+def test_bound_to_a_module_and_resumed_exactly():
+    rng = np.random.default_rng(0)
+    x, y = rng.random((8, 3)), rng.random((8, 1))
+
+    def trained(model, optimizer, steps):
+        for _ in range(steps):
+            optimizer.zero_grad()
+            nn.losses.mean_squared_error(model(x), y).backward()
+            optimizer.step()
+
+    model = nn.Linear(3, 1, dtype=np.float64)
+    optimizer = optim.Adam(0.01).over(model.parameters())
+    trained(model, optimizer, 3)
+    weights, state = model.state_dict(), optimizer.state_dict()
+    assert state["step"] == 3
+    trained(model, optimizer, 2)
+    other = nn.Linear(3, 1, dtype=np.float64)
+    other.load_state_dict(weights)
+    resumed = optim.Adam(0.01).over(other.parameters())
+    resumed.load_state_dict(state)
+    trained(other, resumed, 2)
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(other.state_dict()[name], value)
+    with pytest.raises(KeyError, match=r"no 0\.mean, 0\.squares"):
+        resumed.load_state_dict({"step": 1, "1.mean": 0, "1.squares": 0})
+
+
+def test_a_parameter_without_a_gradient_stays():
+    used, unused = (tj.Array([1.0], requires_grad=True) for _ in range(2))
+    optimizer = optim.SGD(0.5, 0.9).over([used, unused])
+    (used * 2).sum().backward()
+    optimizer.step()
+    assert float(used[0]) == 0
+    assert float(unused[0]) == 1
+    optimizer.zero_grad()
+    with pytest.raises(ValueError, match="no parameter has a gradient"):
+        optimizer.step()
+    with pytest.raises(ValueError, match="no parameters"):
+        optim.SGD(0.5).over([])
+    with pytest.raises(TypeError, match="not ndarray"):
+        optim.SGD(0.5).over([np.ones(3)])

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from tracejit.optim.bound import BoundOptimizer
 from tracejit.trace.pytree import flatten, rebuild
 
 Rate: TypeAlias = "float | Callable[[Any], Any]"
@@ -87,6 +88,23 @@ class Optimizer(ABC):
         ]
         new = rebuild(tree, [parameter for parameter, _ in changed])
         return new, OptimizerState(state.step + 1, tuple(slots for _, slots in changed))
+
+    def over(self, parameters: Iterable[Any]) -> BoundOptimizer:
+        """This rule for parameters of eager code, PyTorch's way: backward, `step()`, `zero_grad()`.
+
+        parameters: those of a module (`model.parameters()`), or tracejit.Arrays that gather gradients.
+
+        Raises ValueError for none, TypeError for anything else.
+
+        >>> import tracejit as tj
+        >>> w = tj.Array([3.0], requires_grad=True)
+        >>> optimizer = tj.optim.SGD(0.25).over([w])
+        >>> (w * w).sum().backward()
+        >>> optimizer.step()
+        >>> w.detach()
+        Array([1.5])
+        """
+        return BoundOptimizer(self, parameters)
 
     def rate(self, step: Any) -> Any:
         """The learning rate of a step."""
