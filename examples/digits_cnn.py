@@ -19,8 +19,8 @@ def network():
         nn.MaxPool2d(2),
         nn.Flatten(),
         nn.Dropout(0.3),
-        nn.Dense(48 * 16, 64, activation="relu"),
-        nn.Dense(64, 10),
+        nn.Dense(64, activation="relu"),
+        nn.Dense(10),
     )
 
 
@@ -30,6 +30,7 @@ def main(epochs=25):
     images = (images / 16.0).astype(np.float32).reshape(-1, 1, 8, 8)
     (x, y), (x_test, y_test) = tj.data.train_test_split(images, labels, share=0.25)
     model = network()
+    model.build(x)
     steps = epochs * -(-len(x) // 64)
     model.compile(optim.AdamW(optim.schedules.cosine(3e-3, steps)), "sparse_categorical_crossentropy", ["accuracy"])
     model.summary()

@@ -82,8 +82,8 @@ def in_a_graph():
 def high_level(steps):
     """Layers in a row, a loss, an optimizer, `train_on_batch`."""
     model = nn.Sequential()
-    model.add(nn.Dense(4, 3, activation="sigmoid", dtype=np.float64))
-    model.add(nn.Dense(3, 1, activation="sigmoid", dtype=np.float64))
+    model.add(nn.Dense(3, activation="sigmoid", input_dim=4, dtype=np.float64))
+    model.add(nn.Dense(1, activation="sigmoid", dtype=np.float64))
     model.load_state_dict(dict(zip(model.state_dict(), initial(), strict=True)))
     model.compile(loss=lambda predicted, wanted: np.sum((predicted - wanted) ** 2), optimizer=optim.SGD(RATE))
     for _ in range(steps):

@@ -69,8 +69,8 @@ def tensorflow_style(x, y, weights, steps):
 
 def keras_style(x, y, weights, steps):
     model = nn.Sequential()
-    model.add(nn.Dense(2, 16, activation="tanh", dtype=np.float64))
-    model.add(nn.Dense(16, 1, dtype=np.float64))
+    model.add(nn.Dense(16, activation="tanh", input_dim=2, dtype=np.float64))
+    model.add(nn.Dense(1, dtype=np.float64))
     model.compile(optimizer=optim.SGD(RATE), loss="binary_crossentropy")
     model.load_state_dict(dict(zip(model.state_dict(), weights.values(), strict=True)))
     history = model.fit(x, y, batch_size=len(x), epochs=steps, shuffle=False, verbose=False)

@@ -534,3 +534,16 @@ def test_an_argument_of_minus_one_in_a_shape() -> None:
         np.testing.assert_array_equal(jitted(x, shape), x.reshape(shape))
     with pytest.raises(ValueError, match=r"cannot reshape array of size 24 into shape \(-1,5\)"):
         jitted(x, (-1, 5))
+
+
+class Doubling:
+    def __call__(self, x: Any) -> Any:
+        return x * 2 if x.ndim else np.linalg.inv(x)
+
+
+def test_an_object_that_can_be_called_has_a_name_in_messages() -> None:
+    jitted = tj.jit(Doubling())
+    assert jitted.__name__ == "Doubling"
+    assert jitted(np.ones(2)).tolist() == [2, 2]
+    with pytest.raises(np.linalg.LinAlgError):
+        jitted(np.ones(()))

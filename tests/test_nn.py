@@ -459,10 +459,41 @@ def test_exact_resume(tmp_path):
     assert [other.train_on_batch(x, y) for _ in range(5)] == onward
 
 
+def test_dense_layers_learn_their_inputs():
+    model = nn.Sequential()
+    model.add(nn.Dense(3, activation="sigmoid"))
+    model.add(nn.Dropout(0.5))
+    model.add(nn.Dense(1))
+    with pytest.raises(RuntimeError, match="layers without parameters yet"):
+        model.summary()
+    with pytest.raises(RuntimeError, match="does not know yet how many inputs"):
+        tj.jit(model)(inputs(2, 4))
+    model.compile("sgd", "mse")
+    model.train_on_batch(inputs(2, 4), np.zeros((2, 1), np.float32))
+    assert [p.shape for p in model.parameters()] == [(4, 3), (3,), (3, 1), (1,)]
+    assert model.layers[1].training
+    known = nn.Sequential([nn.Dense(3, input_dim=4), nn.ReLU(), nn.Dense(1, dtype=np.float64)])
+    assert [p.dtype.char for p in known.parameters()] == ["f", "f", "d", "d"]
+    assert "19 parameters" in known.summary(show=False)
+    with pytest.raises(ValueError, match=r"takes inputs of 4 features, and got an array of shape \(2, 5\)"):
+        known.predict(inputs(2, 5))
+    for wrong in (0, -1, "relu"):
+        with pytest.raises(ValueError, match="at least one output"):
+            nn.Dense(wrong)
+
+
+def test_predict_makes_what_is_missing():
+    model = nn.Sequential([nn.Dense(3), nn.Dense(2)])
+    x = inputs(5, 4)
+    first = model.predict(x)
+    assert first.shape == (5, 2)
+    np.testing.assert_allclose(first, np.asarray(model(x)), rtol=1e-6)
+
+
 def test_fit_evaluate_predict(capsys):
     x = inputs(300, 2)
     y = (x[:, 0] * x[:, 1] > 0).astype(np.int64)
-    model = nn.Sequential([nn.Dense(2, 16, activation="tanh"), nn.Dense(16, 2)])
+    model = nn.Sequential([nn.Dense(16, activation="tanh"), nn.Dense(2)])
     model.compile(optim.Adam(0.02), "sparse_categorical_crossentropy", ["accuracy"])
     history = model.fit(x, y, batch_size=32, epochs=40, validation_split=0.2, verbose=False)
     assert list(history.history) == ["loss", "accuracy", "val_loss", "val_accuracy"]

@@ -15,8 +15,8 @@ from tracejit.random import fold_in, key, permutation
 class DataLoader:
     """Iterate over it for the batches of one epoch: tuples of arrays, or arrays where one was given.
 
-    arrays: of one length; rows of all of them go together.  A sequence of examples works too: `arrays[i]` gives a row,
-    or a tuple of them.
+    arrays: of one length, or one tuple of such; rows of all of them go together.  A sequence of examples works too:
+        `arrays[i]` gives a row, or a tuple of them.
     batch_size: rows of a batch; the last one has what is left, or is dropped under `drop_last`.
     shuffle: another order each epoch, decided by `seed` and the number of the epoch alone.
     prefetch: batches that a thread makes ahead; 0 makes each when it is asked for.
@@ -25,6 +25,8 @@ class DataLoader:
     >>> loader = tj.data.DataLoader(np.arange(5), batch_size=2)
     >>> [batch.tolist() for batch in loader]
     [[0, 1], [2, 3], [4]]
+
+    Raises ValueError for arrays of different lengths, and for none.
     """
 
     def __init__(
@@ -36,6 +38,8 @@ class DataLoader:
         seed: int = 0,
         prefetch: int = 2,
     ) -> None:
+        if len(arrays) == 1 and isinstance(arrays[0], tuple):
+            arrays = arrays[0]
         if not arrays:
             raise ValueError("a DataLoader needs at least one array")
         if batch_size < 1 or prefetch < 0:

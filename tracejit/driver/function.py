@@ -97,6 +97,7 @@ class Jitted(Dispatched):
         self, function: Callable[..., Any], static_argnames: Sequence[str], fullgraph: bool, fastmath: bool
     ) -> None:
         detach(self)
+        self.__name__ = type(function).__name__  # of an object that can be called: it has no name of its own
         functools.update_wrapper(self, function)
         self.function = function
         self.fullgraph, self.fastmath = fullgraph, fastmath

@@ -3,6 +3,7 @@
 from tracejit.nn import callbacks, functional, initializers, losses, metrics
 from tracejit.nn.attention import MultiHeadAttention, TransformerBlock
 from tracejit.nn.convolution import AvgPool1d, AvgPool2d, Conv1d, Conv2d, MaxPool1d, MaxPool2d
+from tracejit.nn.dense import Dense
 from tracejit.nn.layers import (
     ELU,
     GELU,
@@ -25,9 +26,6 @@ from tracejit.nn.normalization import BatchNorm, LayerNorm
 from tracejit.nn.recurrent import GRU, LSTM, RNN
 from tracejit.nn.sequential import Model, Sequential
 from tracejit.nn.training import TrainStep
-
-Dense = Linear
-"""Linear, by Keras's name."""
 
 __all__ = [
     "ELU",

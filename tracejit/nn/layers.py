@@ -38,15 +38,19 @@ class Linear(Module):
         super().__init__()
         if inputs < 1 or outputs < 1:
             raise ValueError(f"a Linear layer has at least one input and one output, not {inputs} and {outputs}")
-        self.inputs, self.outputs = inputs, outputs
+        self.outputs, self.has_bias = outputs, bias
         self.activation = functional.activation(activation)
-        self.weight = Parameter(initializers.drawn(initializer, (inputs, outputs), dtype))
-        self.has_bias = bias
-        if bias:
-            self.bias = Parameter(np.zeros(outputs, dtype))
+        self._make(inputs, initializer, dtype)
+
+    def _make(self, inputs: int, initializer: Any, dtype: Any) -> None:
+        """The parameters for so many inputs."""
+        self.inputs = inputs
+        self.weight = Parameter(initializers.drawn(initializer, (inputs, self.outputs), dtype))
+        if self.has_bias:
+            self.bias = Parameter(np.zeros(self.outputs, dtype))
 
     def forward(self, x: Any) -> Any:
-        if not isinstance(x.shape[-1], int) or x.shape[-1] == self.inputs:
+        if x.shape[-1] is None or x.shape[-1] == self.inputs:
             product = x @ self.weight
             return self.activation(product + self.bias if self.has_bias else product)
         raise ValueError(f"{self!r} takes inputs of {self.inputs} features, and got an array of shape {tuple(x.shape)}")

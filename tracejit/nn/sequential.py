@@ -12,8 +12,10 @@ from tracejit import optim
 from tracejit.data import DataLoader
 from tracejit.data.weights_file import read_arrays, write_arrays
 from tracejit.driver import Jitted
+from tracejit.eager import no_grad
 from tracejit.nn.callbacks import Callback, History
-from tracejit.nn.layers import ModuleList
+from tracejit.nn.dense import Dense, unbuilt
+from tracejit.nn.layers import Linear, ModuleList
 from tracejit.nn.module import Bound, Module, binding
 from tracejit.nn.training import TrainStep
 
@@ -61,6 +63,19 @@ class Model(Module):
                 raise ValueError(f"no optimizer is called {optimizer!r}; there are {', '.join(OPTIMIZERS)}")
             optimizer = OPTIMIZERS[optimizer.lower()]()
         vars(self)["_step"] = TrainStep(self, loss, optimizer, metrics)
+
+    def build(self, inputs: Any) -> None:
+        """Make the parameters of layers that learn from their input how many there are; a row of `inputs` is enough."""
+        if not unbuilt(self):
+            return
+        modes = [(module, module.training) for module in self.modules()]
+        self.eval()
+        with no_grad():
+            self(inputs[:1] if not isinstance(inputs, tuple) else tuple(part[:1] for part in inputs))
+        for module, training in modes:
+            module.training = training
+        if vars(self)["_step"] is not None:
+            self.step.refresh()
 
     @property
     def step(self) -> TrainStep:
@@ -137,6 +152,8 @@ class Model(Module):
         names, means, listeners = self.names, _Means(), [c for c in callbacks if _listens(c)]
         bar = _progress(batches, label) if label else None
         for number, (inputs, targets) in enumerate(batches if bar is None else bar):
+            if number == 0:
+                self.build(inputs)
             means.add(step(inputs, targets), len(targets))
             if bar is not None and number % 16 == 0:
                 bar.set_postfix(means.named(names), refresh=False)
@@ -149,24 +166,30 @@ class Model(Module):
 
     def train_on_batch(self, x: Any, y: Any) -> Any:
         """One step; the loss, or the list of loss and metrics where there are metrics."""
+        self.build(_array(x))
         found = [float(value) for value in self.step(_array(x), _array(y))]
         return found if len(found) > 1 else found[0]
 
     # ---- using
 
-    def evaluate(self, x: Any, y: Any = None, batch_size: int = 256) -> dict[str, float]:
-        """The means of loss and metrics over data, by name."""
-        return self._measured((x, y) if y is not None else x, batch_size)
+    def evaluate(self, x: Any, y: Any = None, batch_size: int = 256, verbose: bool = False) -> dict[str, float]:
+        """The means of loss and metrics over data, by name; printed too where `verbose` is on."""
+        found = self._measured((x, y) if y is not None else x, batch_size)
+        if verbose:
+            print(", ".join(f"{name} {value:.6g}" for name, value in found.items()))  # noqa: T201 - what it is for
+        return found
 
     def _measured(self, data: Any, batch_size: int) -> dict[str, float]:
         means = _Means()
         x, y = data if isinstance(data, tuple) and len(data) == 2 else (data, None)
         for inputs, targets in _batches(x, y, batch_size, False, 0):
+            self.build(inputs)
             means.add(self.step.evaluate(inputs, targets), len(targets))
         return means.named(self.names)
 
     def predict(self, x: Any, batch_size: int = 256) -> Any:
         """The model's results for all rows, out of the mode of training."""
+        self.build(_array(x))
         if vars(self)["_predicting"] is None:
             vars(self)["_predicting"] = Jitted(_predicting(self), (), fullgraph=False, fastmath=False)
         self.eval()
@@ -193,7 +216,14 @@ class Model(Module):
         self.step.load_state_dict(read_arrays(path))
 
     def summary(self, show: bool = True) -> str:
-        """A table of the layers and their parameters, printed unless `show` is off."""
+        """A table of the layers and their parameters, printed unless `show` is off.
+
+        Raises RuntimeError while some layer does not know how many inputs it has.
+        """
+        if unbuilt(self):
+            raise RuntimeError(
+                "the model has layers without parameters yet: give the first one input_dim, or fit first"
+            )
         rows = [("layer", "type", "parameters")]
         for name, module in self.named_modules():
             own = [p for p in vars(module)["_parameters"].values() if p.trainable]
@@ -225,10 +255,18 @@ class Sequential(Model):
         super().__init__()
         given = modules[0] if len(modules) == 1 and isinstance(modules[0], list | tuple) else modules
         self.layers = ModuleList(given)
+        self._build_known()
 
     def add(self, module: Module) -> None:
-        """One more at the end."""
+        """One more at the end; its parameters are made if the layers before tell how many inputs it has."""
         self.layers.append(module)
+        self._build_known()
+
+    def _build_known(self) -> None:
+        """Make the parameters that follow from the first layer's inputs."""
+        first = next(iter(self.layers), None)
+        if isinstance(first, Linear) and first.inputs and unbuilt(self):
+            self.build(np.zeros((1, first.inputs), first.dtype if isinstance(first, Dense) else np.float32))
 
     def forward(self, x: Any) -> Any:
         for module in self.layers:

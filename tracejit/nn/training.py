@@ -44,9 +44,9 @@ class TrainStep:
         self.slots: list[np.ndarray[Any, Any]] = []
         self._compiled = Jitted(self._function(), (), fullgraph=False, fastmath=False)
         self._evaluation = Jitted(self._evaluating(), (), fullgraph=False, fastmath=False)
-        self._refresh()
+        self.refresh()
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
         """Look at which parameters the model has now; slots of those that stay are kept."""
         kept = dict(zip(self.trained, _rows(self.slots, len(self.trained)), strict=True))
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
