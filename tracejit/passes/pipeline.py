@@ -12,6 +12,7 @@ from tracejit.passes.common_subexpressions import common_subexpressions
 from tracejit.passes.dead_code import dead_code
 from tracejit.passes.drop_dead_carries import drop_dead_carries
 from tracejit.passes.expand_convolutions import expand_convolutions
+from tracejit.passes.expand_dot_products import expand_dot_products
 from tracejit.passes.fold_constants import fold_constants
 from tracejit.passes.fold_views import fold_views
 from tracejit.passes.merge_loops import merge_loops
@@ -23,6 +24,7 @@ from tracejit.passes.sink_into_branches import sink_into_branches
 
 PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
     expand_convolutions,
+    expand_dot_products,
     common_subexpressions,
     merge_loops,
     drop_dead_carries,
