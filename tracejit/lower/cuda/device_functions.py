@@ -24,9 +24,6 @@ _WORD = ir.IntType(32)
 _BOOL = np.dtype(bool)
 _HALF_BITS = np.dtype(np.uint16)
 
-VECTOR_BYTES = 16
-"""Bytes of one vector load or store: the most that a thread moves in one instruction."""
-
 
 @dataclass(frozen=True)
 class DeviceFunction:
@@ -42,11 +39,6 @@ class DeviceFunction:
     result: Callable[..., Dtype]
     emit: Callable[..., Any]
     simulate: Callable[..., Any]
-
-
-def lanes(dtype: Dtype) -> int:
-    """Elements in a vector of 16 bytes."""
-    return VECTOR_BYTES // dtype.itemsize
 
 
 def _same(first: Dtype, *rest: Dtype) -> Dtype:
@@ -120,6 +112,45 @@ def _select(builder: Any, condition: LlvmScalar, a: LlvmScalar, b: LlvmScalar) -
     return LlvmScalar(builder, builder.select(condition.value, a.value, b.value), a.dtype)
 
 
+def _shuffle_xor(builder: Any, value: LlvmScalar, distance: LlvmScalar, members: LlvmScalar) -> LlvmScalar:
+    """SHFL.BFLY moves 32 bits: narrower values are widened, wider ones go in halves."""
+    size = max(32, 8 * value.dtype.itemsize)
+    word, kind = ir.IntType(size), value.value.type
+    plain = isinstance(kind, ir.IntType)
+    pattern = value.value if plain else builder.bitcast(value.value, ir.IntType(8 * value.dtype.itemsize))
+    pattern = builder.zext(pattern, word) if pattern.type.width < size else pattern
+    moved = [_shuffle_word(builder, part, distance, members) for part in _words(builder, pattern)]
+    result = moved[0]
+    if len(moved) == 2:
+        high = builder.shl(builder.zext(moved[1], word), ir.Constant(word, 32))
+        result = builder.or_(builder.zext(moved[0], word), high)
+    width = kind.width if plain else size
+    result = builder.trunc(result, ir.IntType(width)) if width < size else result
+    return LlvmScalar(builder, result if plain else builder.bitcast(result, kind), value.dtype)
+
+
+def _words(builder: Any, pattern: Any) -> list[Any]:
+    if pattern.type.width == 32:
+        return [pattern]
+    high = builder.lshr(pattern, ir.Constant(pattern.type, 32))
+    return [builder.trunc(part, _WORD) for part in (pattern, high)]
+
+
+def _shuffle_word(builder: Any, word: Any, distance: LlvmScalar, members: LlvmScalar) -> Any:
+    result = ir.LiteralStructType((_WORD, ir.IntType(1)))
+    function = external(builder.module, "llvm.nvvm.shfl.sync.i32", result, *[_WORD] * 5)
+    butterfly, whole_warp = ir.Constant(_WORD, 3), ir.Constant(_WORD, 31)
+    step = distance.value if distance.dtype.itemsize == 4 else builder.trunc(distance.value, _WORD)
+    pair = builder.call(function, [members.value, butterfly, word, step, whole_warp])
+    return builder.extract_value(pair, 0)
+
+
+def _sync_warp(builder: Any, members: LlvmScalar) -> LlvmScalar:
+    function = external(builder.module, "llvm.nvvm.bar.warp.sync", ir.VoidType(), _WORD)
+    builder.call(function, [members.value])
+    return members
+
+
 def _rounding(name: str, simulate: Callable[..., Any]) -> DeviceFunction:
     return DeviceFunction(1, _same, _libdevice(name), simulate)
 
@@ -165,49 +196,60 @@ DEVICE_FUNCTIONS: dict[str, DeviceFunction] = {
     "from_bits": DeviceFunction(
         1, lambda x: np.dtype(f"f{x.itemsize}"), lambda builder, x: language.from_bits(x), simulation.from_bits
     ),
+    "shuffle_xor": DeviceFunction(3, _same, _shuffle_xor, simulation.shuffle_xor),
+    "sync_warp": DeviceFunction(1, _same, _sync_warp, simulation.sync_warp),
     "to_half": DeviceFunction(1, lambda x: _HALF_BITS, _to_half, simulation.to_half),
     "from_half": DeviceFunction(1, lambda x: np.dtype("f4"), _from_half, simulation.from_half),
     **{f"cast_{kind}{size}": _cast(f"{kind}{size}") for kind in ("int", "uint") for size in (8, 16, 32, 64)},
     **{f"libdevice_{name}": _of_libdevice(name, arity) for name, arity in LIBDEVICE.items()},
 }
-"""The functions of values."""
+"""The functions of values.
+
+`shuffle_xor(value, distance, members)` is the value of the thread whose number differs from one's own by `distance`
+(xor); all threads of the warp in the bit set `members` (uint32) call it.  `sync_warp(members)` lets them wait.
+"""
 
 
 @dataclass(frozen=True)
 class MemoryFunction:
     """A name of the text whose first argument is a pointer; several values, or several results, are one tuple.
 
-    emit: `(builder, pointer, dtype of an element, *LlvmScalar) -> LlvmScalar's, as many as `results` says`.
-    results: how many values come back, by the dtype of an element.
+    results: how many values come back.
+    emit: `(builder, pointer, dtype of an element, *LlvmScalar) -> results`.
     simulate: `(Pointer, *NumPy scalars)`.
     """
 
     arity: int
-    results: Callable[[Dtype], int]
+    results: int
     emit: Callable[..., list[LlvmScalar]]
     simulate: Callable[..., Any]
 
 
-def _vector_at(builder: Any, pointer: Any, place: LlvmScalar, dtype: Dtype) -> Any:
-    element = pointer.type.pointee
-    kind = ir.VectorType(element, lanes(dtype))
+def _vector_at(builder: Any, pointer: Any, place: LlvmScalar, lanes: int) -> tuple[Any, Any]:
+    kind = ir.VectorType(pointer.type.pointee, lanes)
     return kind, builder.bitcast(builder.gep(pointer, [place.value]), kind.as_pointer())
 
 
-def _load_vector(builder: Any, pointer: Any, dtype: Dtype, place: LlvmScalar) -> list[LlvmScalar]:
-    _, address = _vector_at(builder, pointer, place, dtype)
-    vector = builder.load(address, align=VECTOR_BYTES)
-    parts = [builder.extract_element(vector, ir.Constant(_WORD, k)) for k in range(lanes(dtype))]
-    return [LlvmScalar(builder, part, dtype) for part in parts]
+def _load_vector(lanes: int) -> MemoryFunction:
+    def emit(builder: Any, pointer: Any, dtype: Dtype, place: LlvmScalar) -> list[LlvmScalar]:
+        _, address = _vector_at(builder, pointer, place, lanes)
+        vector = builder.load(address, align=lanes * dtype.itemsize)
+        parts = [builder.extract_element(vector, ir.Constant(_WORD, k)) for k in range(lanes)]
+        return [LlvmScalar(builder, part, dtype) for part in parts]
+
+    return MemoryFunction(2, lanes, emit, simulation.load_vector(lanes))
 
 
-def _store_vector(builder: Any, pointer: Any, dtype: Dtype, place: LlvmScalar, *values: LlvmScalar) -> list[LlvmScalar]:
-    kind, address = _vector_at(builder, pointer, place, dtype)
-    vector = ir.Constant(kind, ir.Undefined)
-    for lane, value in enumerate(values):
-        vector = builder.insert_element(vector, value.value, ir.Constant(_WORD, lane))
-    builder.store(vector, address, align=VECTOR_BYTES)
-    return []
+def _store_vector(lanes: int) -> MemoryFunction:
+    def emit(builder: Any, pointer: Any, dtype: Dtype, place: LlvmScalar, *values: LlvmScalar) -> list[LlvmScalar]:
+        kind, address = _vector_at(builder, pointer, place, lanes)
+        vector = ir.Constant(kind, ir.Undefined)
+        for lane, value in enumerate(values):
+            vector = builder.insert_element(vector, value.value, ir.Constant(_WORD, lane))
+        builder.store(vector, address, align=lanes * dtype.itemsize)
+        return []
+
+    return MemoryFunction(3, 0, emit, simulation.store_vector(lanes))
 
 
 def _atomic_max(builder: Any, pointer: Any, dtype: Dtype, place: LlvmScalar, value: LlvmScalar) -> list[LlvmScalar]:
@@ -215,9 +257,12 @@ def _atomic_max(builder: Any, pointer: Any, dtype: Dtype, place: LlvmScalar, val
     return []
 
 
+LANES = (2, 4, 8, 16)
+"""How many elements a vector may have."""
+
 MEMORY_FUNCTIONS: dict[str, MemoryFunction] = {
-    "load_vector": MemoryFunction(2, lanes, _load_vector, simulation.load_vector),
-    "store_vector": MemoryFunction(3, lambda dtype: 0, _store_vector, simulation.store_vector),
-    "atomic_max": MemoryFunction(3, lambda dtype: 0, _atomic_max, simulation.atomic_max),
+    **{f"load_vector{n}": _load_vector(n) for n in LANES},
+    **{f"store_vector{n}": _store_vector(n) for n in LANES},
+    "atomic_max": MemoryFunction(3, 0, _atomic_max, simulation.atomic_max),
 }
-"""The functions of memory: vectors of 16 bytes at an aligned address, and the largest error so far."""
+"""The functions of memory: vectors at an address that is a multiple of their size, and the largest error so far."""

@@ -16,18 +16,20 @@ from llvmlite import ir
 
 from tracejit.lower.cuda.device_functions import DEVICE_FUNCTIONS, MEMORY_FUNCTIONS, DeviceFunction, MemoryFunction
 from tracejit.lower.cuda.kernel import CudaKernel
+from tracejit.lower.cuda.text import HELPER_PREFIX
 from tracejit.lower.scalar_llvm import LlvmScalar
 
 DTYPES = (
     *(f"{kind}{size}" for kind in ("int", "uint") for size in (8, 16, 32, 64)),
     *("float32", "float64", "complex64", "complex128"),
 )
-"""Names of scalar types in a text; a bool is what a comparison gives."""
+"""Names of scalar types in a text; a bool is what a comparison gives.  Those of arrays end in `_dtype`."""
 
 
 def simulated_names(cuda: Any) -> dict[str, Any]:
     """The names as the simulator has them; `cuda` is its module numba.cuda."""
     types = {name: getattr(np, name) for name in DTYPES}
+    types |= {f"{name}_dtype": np.dtype(name) for name in DTYPES}
     values = {name: x.simulate for name, x in DEVICE_FUNCTIONS.items()}
     memory = {name: x.simulate for name, x in MEMORY_FUNCTIONS.items()}
     return {**types, **values, **memory, "cuda": cuda, "inf": math.inf, "nan": math.nan}
@@ -36,18 +38,50 @@ def simulated_names(cuda: Any) -> dict[str, Any]:
 def compiled_names(cuda: Any, intrinsic: Callable[..., Any], types: Any) -> dict[str, Any]:
     """The names as Numba compiles them; from numba.cuda, numba.cuda.extending and numba.cuda again."""
     names = {name: getattr(types, name) for name in DTYPES}
+    names |= {f"{name}_dtype": getattr(types, name) for name in DTYPES}
     values = {name: _of_values(name, x, intrinsic, types) for name, x in DEVICE_FUNCTIONS.items()}
     memory = {name: _of_memory(name, x, intrinsic, types) for name, x in MEMORY_FUNCTIONS.items()}
     return {**names, **values, **memory, "cuda": cuda, "inf": math.inf, "nan": math.nan}
 
 
-def functions(kernel: CudaKernel, names: dict[str, Any]) -> dict[str, Callable[..., Any]]:
-    """The functions of a kernel's text by name, one a launch."""
+def functions(kernel: CudaKernel, names: dict[str, Any], helper: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+    """The functions of a kernel's text by name, one a launch.
+
+    helper: what becomes of the text's helper functions before they are called: nothing in the simulator, for Numba
+        `helper_intrinsic`.
+    """
     file = f"<tracejit kernel {hashlib.sha256(kernel.source.encode()).hexdigest()[:16]}>"
     linecache.cache[file] = (len(kernel.source), None, kernel.source.splitlines(keepends=True), file)
     scope = {**names, **{name: np.array(values, dtype) for name, dtype, values in kernel.tables}}
     exec(compile(kernel.source, file, "exec"), scope)  # noqa: S102 - the text is ours
+    for name in list(scope):
+        if name.startswith(HELPER_PREFIX):
+            scope[name] = helper(scope[name])
     return {launch.function: scope[launch.function] for launch in kernel.launches}
+
+
+def helper_intrinsic(intrinsic: Callable[..., Any]) -> Callable[..., Any]:
+    """A helper function as an intrinsic, compiled into the kernel's module without a GPU to ask for its version."""
+
+    def make(function: Callable[..., Any]) -> Any:
+        def typed(typingctx: Any, x: Any) -> Any:
+            def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+                result = context.compile_internal(builder, function, signature, args)
+                _keep_out_of_line(builder)
+                return result
+
+            return x(x), emit
+
+        typed.__name__ = function.__name__
+        return intrinsic(typed)
+
+    return make
+
+
+def _keep_out_of_line(builder: Any) -> None:
+    """Let the call that was just emitted be a call: each use would have a copy of the long code otherwise."""
+    calls = [line for block in builder.function.blocks for line in block.instructions if line.opname == "call"]
+    calls[-1].attributes.add("noinline")
 
 
 # ---- Numba's types and ours
@@ -85,8 +119,7 @@ def _of_memory(name: str, function: MemoryFunction, intrinsic: Callable[..., Any
     """A function of memory as an intrinsic: several results, or several values, are a tuple."""
 
     def typed(pointer: Any, *kinds: Any) -> Any:
-        dtype = _dtype(pointer.dtype)
-        count = function.results(dtype)
+        dtype, count = _dtype(pointer.dtype), function.results
         result = types.UniTuple(pointer.dtype, count) if count else types.void
 
         def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,7 @@ class Pointer:
     """
 
     def __init__(self, address: int, dtype: Any, begin: int, end: int) -> None:
-        self.dtype = np.dtype(dtype)
+        self.address, self.dtype = address, np.dtype(dtype)
         size = self.dtype.itemsize
         first = begin + (address - begin) % size
         count = max(0, (end - first) // size)
@@ -42,24 +43,50 @@ class Pointer:
         self._elements[self._place(place)] = value
 
 
-def load_vector(pointer: Pointer, place: Any) -> tuple[Any, ...]:
-    """The elements of 16 bytes at a place whose address is a multiple of 16."""
-    _check_alignment(pointer, place)
-    return tuple(pointer[int(place) + k] for k in range(16 // pointer.dtype.itemsize))
+def load_vector(lanes: int) -> Callable[..., tuple[Any, ...]]:
+    """The elements of a vector at a place; its address is a multiple of its size."""
+
+    def load(pointer: Pointer, place: Any) -> tuple[Any, ...]:
+        _check_alignment(pointer, place, lanes)
+        return tuple(pointer[int(place) + k] for k in range(lanes))
+
+    return load
 
 
-def store_vector(pointer: Pointer, place: Any, values: tuple[Any, ...]) -> None:
-    """Write 16 bytes at a place whose address is a multiple of 16."""
-    _check_alignment(pointer, place)
-    for k, value in enumerate(values):
-        pointer[int(place) + k] = value
+def store_vector(lanes: int) -> Callable[..., None]:
+    """Write a vector at a place whose address is a multiple of its size."""
+
+    def store(pointer: Pointer, place: Any, values: tuple[Any, ...]) -> None:
+        _check_alignment(pointer, place, lanes)
+        for k, value in enumerate(values):
+            pointer[int(place) + k] = value
+
+    return store
 
 
-def _check_alignment(pointer: Pointer, place: Any) -> None:
-    index = pointer._place(place)
-    address = pointer._elements.__array_interface__["data"][0] + index * pointer.dtype.itemsize
-    if address % 16:
-        raise ValueError(f"a vector at address {address:#x}, which is no multiple of 16")
+def _check_alignment(pointer: Pointer, place: Any, lanes: int) -> None:
+    size = pointer.dtype.itemsize
+    address = pointer.address + int(place) * size
+    if address % (lanes * size):
+        raise ValueError(f"a vector of {lanes * size} bytes at address {address:#x}, which is no multiple of that")
+
+
+def shuffle_xor(value: Any, distance: Any, members: Any) -> Any:
+    """The value of another thread of the block; all that are still running call it together."""
+    thread: Any = threading.current_thread()
+    board = vars(thread._manager).setdefault("tracejit_board", {})
+    board[thread.thread_id] = value
+    thread.syncthreads()
+    found = board[thread.thread_id ^ int(distance)]
+    thread.syncthreads()
+    return found
+
+
+def sync_warp(members: Any) -> Any:
+    """Threads wait for each other: here those of the whole block."""
+    thread: Any = threading.current_thread()
+    thread.syncthreads()
+    return members
 
 
 def atomic_max(pointer: Pointer, place: Any, value: Any) -> None:
@@ -108,10 +135,11 @@ def maximum(a: Any, b: Any) -> Any:
 
 def idiv(a: Any, b: Any) -> Any:
     """Integer quotient towards zero; 0 for a zero divisor, where anything may come."""
+    dtype = np.result_type(a)
     if b == 0:
-        return a.dtype.type(0)
+        return dtype.type(0)
     quotient = abs(int(a)) // abs(int(b))
-    return _wrapped(-quotient if (a < 0) != (b < 0) else quotient, a.dtype)
+    return _wrapped(-quotient if (a < 0) != (b < 0) else quotient, dtype)
 
 
 def irem(a: Any, b: Any) -> Any:
