@@ -40,11 +40,15 @@ Extents: TypeAlias = Sequence[int]
 """The extents of a kernel's axes, as its parameter words hold them."""
 
 
+INDEX_LIMIT = 1 << 30
+"""What indices of 32 bits count up to; a step further in a loop must fit too."""
+
+
 @dataclass(frozen=True)
 class Variant:
-    """Choices that the run time makes by looking at a call; every kernel takes the default one.
+    """Choices that are made by looking at a call (see `lowering.choose`); every kernel takes the default one.
 
-    index_bits: 32 where every extent, every byte offset into an operand, and the number of iterations fit in an int32.
+    index_bits: 32 where the product of the extents, and every byte offset into an operand, is below `INDEX_LIMIT`.
     vector: loads and stores of 16 bytes; allowed where `CudaKernel.aligned` says so.
     shared: scratch rows in shared memory; allowed where every `Launch.shared` fits `Device.shared_bytes`. Otherwise
         they are work arrays.
