@@ -108,6 +108,23 @@ def test_sums_are_as_accurate_as_numpys(dtype: str, shape: tuple[int, ...], axis
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("shape", [(4, 31), (70, 100), (70, 129), (70, 200), (40, 1000), (9, 5003), (200_003,)])
+@pytest.mark.parametrize("products", [False, True], ids=["plain", "products"])
+def test_few_long_sums_are_as_accurate_as_numpys(shape: tuple[int, ...], dtype: str, products: bool) -> None:
+    """Rows that do not run side by side, of one sign, whose errors add up; over several draws."""
+    random, total, theirs = np.random.default_rng(1), 0.0, 0.0
+    function = (lambda x, y: np.sum(x * y, axis=-1)) if products else (lambda x, y: np.sum(x, axis=-1))
+    jitted = tj.jit(function)
+    for _ in range(60):
+        x, y = random.random(size=(2, *shape)).astype(dtype)
+        terms = (x * y if products else x).reshape(-1, shape[-1])
+        exact = np.array([math.fsum(row) for row in terms])
+        total += np.sum((np.ravel(jitted(x, y)) - exact) ** 2)
+        theirs += np.sum((np.ravel(function(x, y)) - exact) ** 2)
+    assert total <= 1.3 * theirs  # of the squares, over random draws
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", ["sum", "mean", "var", "max"])
 @pytest.mark.parametrize(
     "shape,axis",

@@ -162,7 +162,7 @@ def _stage(
         for i in stage.instructions
         if isinstance(i.body, Reduce)
     }
-    in_blocks = [accumulator for accumulator in accumulators.values() if accumulator.compensated]
+    in_blocks = [accumulator for accumulator in accumulators.values() if accumulator.blocked]
     if accumulators:
         with nest.loop(*tile) as i:
             for accumulator in accumulators.values():

@@ -23,11 +23,13 @@ from tracejit.lower.columns import (
 from tracejit.lower.instructions import Emitter
 from tracejit.lower.llvm_types import I64, word
 from tracejit.lower.loop_nest import LoopNest
+from tracejit.lower.next_row import emit_fetch, last_long_stage
 from tracejit.lower.packing import packed
 from tracejit.lower.panel_product import PanelNest, emit_panels
 from tracejit.lower.placement import Placement, placements
-from tracejit.lower.reduction import BLOCK, Accumulator
+from tracejit.lower.reduction import Accumulator
 from tracejit.lower.streaming import emit_streaming, fence, streaming
+from tracejit.lower.sum_blocks import SumBlocks, emit_blocks, sum_blocks
 from tracejit.lower.tileable_loop import tiled_loop
 from tracejit.lower.tiled_loop import emit_tiles
 from tracejit.schedule.kernel import CHUNK, Kernel, Reduce, Stage
@@ -80,7 +82,7 @@ def emit_final(kernel: Kernel, function: Any) -> None:
     nest, first = emitter.nest, kernel.stages[0]
     plain = placements(kernel)
     emitter.place(first, plain[0], 0)
-    accumulators = _accumulators(emitter, first)
+    accumulators = _accumulators(emitter, first, sum_blocks(kernel, first, plain[0]))
     partials = _partials(kernel)
     for accumulator in accumulators.values():
         accumulator.start()
@@ -116,7 +118,10 @@ def _map(emitter: Emitter, begin: Any, end: Any, cache_bytes: int | None = None)
             else:
                 loops.enter_context(nest.loop(*bounds, axis=axis))
         if tiled is None and streamed is None:
-            for stage, placement in zip(kernel.stages, plain, strict=True):
+            before = last_long_stage(kernel)
+            for number, (stage, placement) in enumerate(zip(kernel.stages, plain, strict=True)):
+                if number == before:
+                    emit_fetch(emitter)
                 _stage(emitter, stage, placement)
     if streamed is not None:
         fence(emitter, streamed)
@@ -127,10 +132,10 @@ def _place_all(emitter: Emitter, by_stage: list[Placement], depth: int) -> None:
         emitter.place(stage, placement, depth)
 
 
-def _accumulators(emitter: Emitter, stage: Stage) -> dict[int, Accumulator]:
+def _accumulators(emitter: Emitter, stage: Stage, sums: SumBlocks) -> dict[int, Accumulator]:
     dtypes = {i.number: i.dtype for i in emitter.kernel.instructions}
     return {
-        i.number: Accumulator(emitter, i, dtypes[i.body.value])
+        i.number: Accumulator(emitter, i, dtypes[i.body.value], sums.narrow)
         for i in stage.instructions
         if isinstance(i.body, Reduce)
     }
@@ -139,30 +144,36 @@ def _accumulators(emitter: Emitter, stage: Stage) -> dict[int, Accumulator]:
 def _stage(emitter: Emitter, stage: Stage, placement: Placement) -> None:
     """A stage inside the outer loops; what it reduces is defined for the later stages."""
     emitter.place(stage, placement, len(emitter.kernel.outer))
-    accumulators = _accumulators(emitter, stage)
+    sums = sum_blocks(emitter.kernel, stage, placement)
+    accumulators = _accumulators(emitter, stage, sums)
     for accumulator in accumulators.values():
         accumulator.start()
     bounds = (word(0), emitter.nest.extent(stage.axes[0])) if stage.axes else (word(0), word(1))
-    _stage_loops(emitter, stage, placement, list(accumulators.values()), bounds)
+    _stage_loops(emitter, stage, placement, list(accumulators.values()), sums, bounds)
     for number, accumulator in accumulators.items():
         emitter.define(number, accumulator.result())
 
 
 def _stage_loops(
-    emitter: Emitter, stage: Stage, placement: Placement, accumulators: list[Accumulator], bounds: tuple[Any, Any]
+    emitter: Emitter,
+    stage: Stage,
+    placement: Placement,
+    accumulators: list[Accumulator],
+    sums: SumBlocks,
+    bounds: tuple[Any, Any],
 ) -> None:
     """The loops of a stage, the first of them over `bounds`; a blocked sum splits the innermost."""
-    nest, depth, in_blocks = emitter.nest, len(emitter.kernel.outer), any(x.compensated for x in accumulators)
+    nest, depth, in_blocks = emitter.nest, len(emitter.kernel.outer), any(x.blocked for x in accumulators)
     with ExitStack() as loops:
         for number, axis in enumerate(stage.axes):
             begin, end = bounds if number == 0 else (word(0), nest.extent(axis))
             if number == len(stage.axes) - 1 and in_blocks:
-                begin = loops.enter_context(nest.loop(begin, end, step=BLOCK, parallel=False))
-                end = smaller(emitter, nest.builder.add(begin, word(BLOCK), flags=("nsw",)), end)
+                begin, end = loops.enter_context(emit_blocks(nest, begin, end, sums))
                 loops.callback(_end_blocks, accumulators)
                 for accumulator in accumulators:
                     accumulator.start_block()
-            loops.enter_context(nest.loop(begin, end, axis=axis))
+            vectors = sums.vectors if number == len(stage.axes) - 1 and in_blocks else 0
+            loops.enter_context(nest.loop(begin, end, axis=axis, vectors=vectors))
             emitter.place(stage, placement, depth + number + 1)
         if not stage.axes:
             for accumulator in accumulators:
@@ -213,7 +224,8 @@ def _chunks(emitter: Emitter, begin: Any, end: Any) -> None:
     kernel, nest, builder = emitter.kernel, emitter.nest, emitter.builder
     stage, placement = kernel.stages[0], placements(kernel)[0]
     emitter.place(stage, placement, 0, stores=False)
-    accumulators = list(_accumulators(emitter, stage).values())
+    sums = sum_blocks(kernel, stage, placement)
+    accumulators = list(_accumulators(emitter, stage, sums).values())
     with nest.loop(begin, end, parallel=False) as chunk:
         for accumulator in accumulators:
             accumulator.start()
@@ -222,7 +234,7 @@ def _chunks(emitter: Emitter, begin: Any, end: Any) -> None:
             start = builder.mul(chunk, _steps(emitter), flags=("nsw",))
             stop = builder.add(start, _steps(emitter), flags=("nsw",))
             bounds = (start, smaller(emitter, stop, nest.extent(stage.axes[0])))
-        _stage_loops(emitter, stage, placement, accumulators, bounds)
+        _stage_loops(emitter, stage, placement, accumulators, sums, bounds)
         for accumulator, operand in zip(accumulators, _partials(kernel), strict=True):
             pointer = nest.step_bytes(nest.base(operand), chunk, operand, 0)
             emitter.store_at(pointer, np.dtype(kernel.operands[operand].dtype), accumulator.total())

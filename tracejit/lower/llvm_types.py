@@ -59,13 +59,11 @@ def access_group(module: ir.Module) -> Any:
     return _distinct(module)
 
 
-def parallel_loop_id(
-    module: ir.Module, group: Any, body: Sequence[Any], flat: bool = False, short: bool = False
-) -> Any:
+def parallel_loop_id(module: ir.Module, group: Any, body: Sequence[Any], flat: bool = False, vectors: int = 0) -> Any:
     """A loop id saying that accesses of `group` carry no dependence from one iteration to another.
 
     With it the vectorizer needs no run-time alias checks.  `flat`: the loop is short, of constant length, and no loop
-    any more once it is vectorized.  `short`: it has too few iterations for several vectors at a time.
+    any more once it is vectorized.  `vectors`: how many are computed at a time; 0: see `interleaving`.
     """
     properties = [module.add_metadata(("llvm.loop.parallel_accesses", group))]
     if flat:
@@ -73,8 +71,8 @@ def parallel_loop_id(
         unrolled = module.add_metadata(("llvm.loop.unroll.full",))
         properties.append(module.add_metadata(("llvm.loop.unroll.disable",)))
         properties.append(module.add_metadata(("llvm.loop.vectorize.followup_vectorized", unrolled)))
-    elif short:
-        properties.append(module.add_metadata(("llvm.loop.interleave.count", ir.Constant(I32, 1))))
+    elif vectors:
+        properties.append(module.add_metadata(("llvm.loop.interleave.count", ir.Constant(I32, vectors))))
         properties.append(module.add_metadata(("llvm.loop.unroll.disable",)))
     else:
         properties.extend(interleaving(module, body))

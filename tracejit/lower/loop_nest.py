@@ -88,10 +88,12 @@ class LoopNest:
         axis: int | None = None,
         parallel: bool = True,
         flat: bool = False,
+        vectors: int = 0,
     ) -> Iterator[Any]:
         """`for i in range(begin, end, step)`; `axis` names what i is, `parallel` that iterations are independent.
 
         flat: a few iterations, a constant number of them, are to be vectors without a loop.
+        vectors: how many are computed at a time; 0: as many as is thought best.
         """
         builder, before = self.builder, self.builder.block
         preamble = self.function.append_basic_block("loop")
@@ -116,7 +118,8 @@ class LoopNest:
         latch = builder.cbranch(builder.icmp_signed("<", following, end), preamble, exit_block)
         if parallel:
             blocks = self.function.blocks[self.function.blocks.index(preamble) :]
-            latch.set_metadata("llvm.loop", parallel_loop_id(self.module, group, blocks, flat, self.short_loops))
+            vectors = 1 if self.short_loops else vectors
+            latch.set_metadata("llvm.loop", parallel_loop_id(self.module, group, blocks, flat, vectors))
         builder.position_at_end(exit_block)
 
     @contextmanager

@@ -1,9 +1,10 @@
 """Accumulators: how a reduction adds up, exactly enough and always in the same order.
 
-Sums of float64 run in blocks of the innermost axis.  Inside a block the compiler may reassociate (and so vectorize,
-with several accumulators); the totals of the blocks are added one after the other, with the rounding error of each
-addition kept (two-sum).  Narrower floats add up in float64 and need no such care.  The order depends on sizes alone,
-so any number of threads gives the same bits.
+Sums of float64 and of float32 run in blocks of the innermost axis (`sum_blocks`).  Inside a block the compiler may
+reassociate (and so vectorize, with several accumulators); the totals of the blocks are added one after the other, those
+of float64 with the rounding error of each addition kept (two-sum), those of float32 in float64, which need no such
+care.  Sums of float16 are in float64 throughout.  The order depends on sizes alone, so any number of threads gives the
+same bits.
 """
 
 from __future__ import annotations
@@ -14,17 +15,12 @@ import numpy as np
 
 from tracejit.lower.abi import accumulator_dtype
 from tracejit.lower.instructions import Emitter
-from tracejit.lower.llvm_types import I1, memory_type, register_type
+from tracejit.lower.llvm_types import memory_type, register_type
 from tracejit.lower.scalar_llvm import LlvmScalar, store_value
 from tracejit.ops.table import OPS
 from tracejit.schedule.kernel import Instruction, Reduce
 from tracejit.vecmath import language
 from tracejit.vecmath.language import Scalar
-
-_BOOL = np.dtype(bool)
-
-BLOCK = 128
-"""Elements of the innermost axis that are added up freely in a compensated sum; NumPy's pairwise sum has the same."""
 
 COLUMN_BLOCK = 8
 """Steps of a column that are added up one after the other; a pairwise sum of NumPy is no more accurate than that."""
@@ -46,11 +42,16 @@ class Combiner:
         self.op = OPS[self.body.op]
         self.dtype = np.dtype(accumulator_dtype(self.op.name, value_dtype))
         self.compensated = self.op.compensated and value_dtype == "float64"
+        self.blocked = self.op.compensated and value_dtype in ("float32", "float64")
+        self.block_dtype = np.dtype(value_dtype) if self.blocked else self.dtype
 
     def identity(self, dtype: np.dtype[Any]) -> Scalar:
         """The neutral element."""
         assert self.op.identity is not None
-        number = self.op.identity(dtype)
+        return self.constant(self.op.identity(dtype), dtype)
+
+    def constant(self, number: Any, dtype: np.dtype[Any]) -> Scalar:
+        """A number of a dtype."""
         return LlvmScalar(self.emitter.builder, register_type(dtype)(_plain(number, dtype)), dtype)
 
     def combine(self, accumulator: Scalar, value: Scalar, free: bool) -> Scalar:
@@ -87,35 +88,42 @@ def _plain(number: Any, dtype: np.dtype[Any]) -> Any:
 
 
 class Accumulator(Combiner):
-    """A running total: `start`, then any number of `step`s or of blocks of steps, then `result`."""
+    """A running total: `start`, then any number of `step`s or of blocks of steps, then `result`.
 
-    def __init__(self, emitter: Emitter, instruction: Instruction, value_dtype: str) -> None:
+    narrow: blocks of float32 add up in float32.
+    """
+
+    def __init__(self, emitter: Emitter, instruction: Instruction, value_dtype: str, narrow: bool) -> None:
         super().__init__(emitter, instruction, value_dtype)
+        if not (narrow or self.compensated):
+            self.blocked, self.block_dtype = False, self.dtype
         self._total = self.slot(self.dtype)
-        self._nan = self.slot(_BOOL) if self.op.of_numbers is not None and self.dtype.kind == "f" else None
+        # As wide as the values: so the compiler keeps a vector of them, which it may not of bools.
+        self._bits = np.dtype(f"i{self.dtype.itemsize}")
+        self._nan = self.slot(self._bits) if self.op.of_numbers is not None and self.dtype.kind == "f" else None
         self._lost = self.slot(self.dtype)
-        self._block = self.slot(self.dtype)
+        self._block = self.slot(self.block_dtype)
 
     def start(self) -> None:
         """Forget everything."""
         self.put(self._total, self.identity(self.dtype))
         if self._nan is not None:
-            self.put(self._nan, LlvmScalar(self.emitter.builder, I1(0), _BOOL))
+            self.put(self._nan, self.constant(0, self._bits))
         if self.compensated:
             self.put(self._lost, self.identity(self.dtype))
 
     def start_block(self) -> None:
         """Begin a block of steps."""
-        if self.compensated:
-            self.put(self._block, self.identity(self.dtype))
+        if self.blocked:
+            self.put(self._block, self.identity(self.block_dtype))
 
     def step(self, value: Scalar) -> None:
         """Take in one value."""
         if self._nan is not None:
             self._step_of_numbers(language.cast(value, self.dtype))
             return
-        slot = self._block if self.compensated else self._total
-        self.put(slot, self.combine(self.get(slot, self.dtype), value, free=True))
+        slot, dtype = (self._block, self.block_dtype) if self.blocked else (self._total, self.dtype)
+        self.put(slot, self.combine(self.get(slot, dtype), value, free=True))
 
     def _step_of_numbers(self, value: Scalar) -> None:
         """The cheaper step, and whether there ever was a NaN: then the total, whatever it is, does not count."""
@@ -124,12 +132,13 @@ class Accumulator(Combiner):
         for instruction in (result.value, result.value.operands[0]):  # type: ignore[attr-defined]
             instruction.flags = [*instruction.flags, *_NUMBERS]
         self.put(self._total, result)
-        self.put(self._nan, self.get(self._nan, _BOOL) | language.isnan(value))
+        nan = language.select(language.isnan(value), self.constant(-1, self._bits), 0)
+        self.put(self._nan, self.get(self._nan, self._bits) | nan)
 
     def end_block(self) -> None:
         """Add the block to the total."""
-        if self.compensated:
-            self.add(self.get(self._block, self.dtype))
+        if self.blocked:
+            self.add(language.cast(self.get(self._block, self.block_dtype), self.dtype))
 
     def add(self, part: Scalar) -> None:
         """Take in the total of a part, keeping the rounding error where that is promised."""
@@ -143,7 +152,7 @@ class Accumulator(Combiner):
 
     def add_partial(self, part: Scalar) -> None:
         """Take in a partial result."""
-        if self.compensated:
+        if self.blocked:
             self.add(part)
         else:
             self.step(part)
@@ -152,7 +161,7 @@ class Accumulator(Combiner):
         """All that was taken in, in the accumulator's dtype."""
         total = self.get(self._total, self.dtype)
         if self._nan is not None:
-            return language.select(self.get(self._nan, _BOOL), float("nan"), total)
+            return language.select(self.get(self._nan, self._bits) != 0, float("nan"), total)
         return compensate(total, self.get(self._lost, self.dtype)) if self.compensated else total
 
     def result(self) -> Scalar:
@@ -163,18 +172,22 @@ class Accumulator(Combiner):
 class ColumnAccumulators(Combiner):
     """One accumulator for each place of a tile, in rows on the stack.
 
-    A sum of float64 is added up in blocks of `COLUMN_BLOCK` steps, each `fold`ed into the total before the next begins.
+    A blocked sum is added up in blocks of `COLUMN_BLOCK` steps, each `fold`ed into the total before the next begins.
     """
 
     def __init__(self, emitter: Emitter, instruction: Instruction, value_dtype: str, width: int) -> None:
         super().__init__(emitter, instruction, value_dtype)
-        names = ("block", "total", "lost") if self.compensated else ("block",)
-        self._rows = {name: emitter.nest.stack_slot(memory_type(self.dtype), width) for name in names}
+        self._dtypes = {"block": self.block_dtype}
+        if self.blocked:
+            self._dtypes["total"] = self.dtype
+        if self.compensated:
+            self._dtypes["lost"] = self.dtype
+        self._rows = {name: emitter.nest.stack_slot(memory_type(dtype), width) for name, dtype in self._dtypes.items()}
 
     def start(self, column: Any) -> None:
         """Forget a column."""
-        for name in self._rows:
-            self._write(name, column, self.identity(self.dtype))
+        for name, dtype in self._dtypes.items():
+            self._write(name, column, self.identity(dtype))
 
     def step(self, column: Any, value: Scalar) -> None:
         """Take in one value of a column."""
@@ -183,25 +196,31 @@ class ColumnAccumulators(Combiner):
     def fold(self, column: Any) -> None:
         """Add the block of a column to its total."""
         total, lost = self._together(column)
-        for name, value in (("total", total), ("lost", lost), ("block", self.identity(self.dtype))):
-            self._write(name, column, value)
+        self._write("total", column, total)
+        if self.compensated:
+            self._write("lost", column, lost)
+        self._write("block", column, self.identity(self.block_dtype))
 
     def result(self, column: Any) -> Scalar:
         """The value of the Reduce instruction for a column."""
-        if not self.compensated:
+        if not self.blocked:
             return self.finished(self._read("block", column))
-        return self.finished(compensate(*self._together(column)))
+        total, lost = self._together(column)
+        return self.finished(compensate(total, lost) if self.compensated else total)
 
     def _together(self, column: Any) -> tuple[Scalar, Scalar]:
-        block, total, lost = (self._read(name, column) for name in ("block", "total", "lost"))
-        return two_sum(total, block, lost)
+        """The total with the block, and what is lost of it (of float32 nothing that matters)."""
+        block, total = language.cast(self._read("block", column), self.dtype), self._read("total", column)
+        if not self.compensated:
+            return total + block, block
+        return two_sum(total, block, self._read("lost", column))
 
     def _at(self, name: str, column: Any) -> Any:
-        element = memory_type(self.dtype)
+        element = memory_type(self._dtypes[name])
         return self.emitter.builder.gep(self._rows[name], [column], inbounds=True, source_etype=element)
 
     def _read(self, name: str, column: Any) -> Scalar:
-        return self.emitter.load(self._at(name, column), self.dtype, self.dtype)
+        return self.emitter.load(self._at(name, column), self._dtypes[name], self._dtypes[name])
 
     def _write(self, name: str, column: Any, value: Any) -> None:
         with self.emitter.nest.memory():

@@ -15,7 +15,7 @@ import numpy as np
 from llvmlite import ir
 
 from tracejit.lower.late_functions import emit_ldexp, emit_rare
-from tracejit.lower.llvm_types import register_type
+from tracejit.lower.llvm_types import memory_type, register_type
 from tracejit.vecmath.language import PRIMITIVES, Scalar
 
 _BOOL = np.dtype(bool)
@@ -46,12 +46,17 @@ class LlvmScalar(Scalar):
 
 
 def load_value(builder: Any, pointer: Any, dtype: np.dtype[Any] | type) -> LlvmScalar:
-    """The element at `pointer`, in its register representation."""
+    """The element at `pointer`, in its register representation.
+
+    It is said to be defined, as all memory of arrays is: LLVM would else guard a reduction of it against what is not,
+    and then not know it for one.
+    """
     dtype = np.dtype(dtype)
+    loaded = builder.load(pointer, typ=memory_type(dtype), align=1 if dtype.kind == "b" else dtype.alignment)
+    loaded.set_metadata("noundef", builder.module.add_metadata([]))
     if dtype.kind == "b":
-        byte = builder.load(pointer, typ=ir.IntType(8), align=1)
-        return LlvmScalar(builder, builder.icmp_unsigned("!=", byte, ir.Constant(ir.IntType(8), 0)), dtype)
-    return LlvmScalar(builder, builder.load(pointer, typ=register_type(dtype), align=dtype.alignment), dtype)
+        loaded = builder.icmp_unsigned("!=", loaded, ir.Constant(loaded.type, 0))
+    return LlvmScalar(builder, loaded, dtype)
 
 
 def store_value(builder: Any, pointer: Any, scalar: LlvmScalar) -> Any:

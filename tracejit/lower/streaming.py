@@ -15,7 +15,6 @@ end of a page.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,15 +22,13 @@ import numpy as np
 from llvmlite import ir
 
 from tracejit.lower.instructions import Emitter
-from tracejit.lower.llvm_types import I8, I32, I64, POINTER, VOID, word
+from tracejit.lower.llvm_types import I8, I32, I64, word
+from tracejit.lower.next_row import LINE, prefetch
 from tracejit.lower.placement import Placement
 from tracejit.lower.tile import Row, Tile
 from tracejit.lower.vector_registers import vector_bytes
 from tracejit.ops.table import OPS
 from tracejit.schedule.kernel import Apply, Gather, Kernel, Load, Store, blocks
-
-LINE = 64
-"""Bytes of a cache line, and of the vectors that are stored."""
 
 AHEAD = 1024
 """Bytes from what is being read to what is fetched meanwhile."""
@@ -165,18 +162,12 @@ def _prefetch(emitter: Emitter, s: Any, width: int) -> None:
     """Ask for what a later tile reads."""
     nest, builder, kernel = emitter.nest, emitter.builder, emitter.kernel
     loads = (line.body for line in kernel.instructions if isinstance(line.body, Load))
-    function = _declared(emitter.nest.module, "llvm.prefetch.p0", VOID, (POINTER, I32, I32, I32))
     # Of several places in one row, as a stencil has them, one brings the lines of all.
     rows = {(body.operand, body.indices[:-1]): body for body in loads if _is_row(kernel, body)}
     for body in rows.values():
         pointer = nest.step_bytes(_start_of_row(emitter, body), s, body.operand, -1)
         for offset in range(AHEAD, AHEAD + width * _itemsize(emitter, body), LINE):
-            ahead = builder.gep(pointer, [word(offset)], source_etype=I8)
-            builder.call(function, [ahead, I32(0), I32(3), I32(1)])  # to read, to keep, data
-
-
-def _declared(module: Any, name: str, result: Any, arguments: Sequence[Any]) -> Any:
-    return module.globals.get(name) or ir.Function(module, ir.FunctionType(result, arguments), name)
+            prefetch(builder, builder.gep(pointer, [word(offset)], source_etype=I8))
 
 
 def _write_past_cache(emitter: Emitter, row: Row, place: Any, size: int) -> None:

@@ -120,8 +120,16 @@ def _inline_costs(graph: Graph, memory: set[int]) -> dict[int, int]:
     for node in graph.nodes:
         below = sum(1 if id(source) in memory else costs[id(source)] for source in node.inputs)
         own = OPS[node.op].cost if node.kind in ("elementwise", "gather") else 0
-        costs[id(node)] = min(own + below, 10**6) if node.inputs else 0
+        costs[id(node)] = min(own + below, 1 if _once_a_row(node) else 10**6) if node.inputs else 0
     return costs
+
+
+def _once_a_row(node: Node) -> bool:
+    """Whether a value is the same along the innermost axis, outside of which it is then computed."""
+    if node.op != "view":
+        return False
+    last = max((axis for axis, dimension in enumerate(node.shape) if dimension != 1), default=None)
+    return last is not None and all(index.axis != last for index in node["indices"])
 
 
 def _reductions_before(graph: Graph) -> dict[int, int]:
