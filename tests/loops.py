@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from tracejit.driver.cpu_target import CPU
 from tracejit.driver.host_code import Code
 from tracejit.driver.host_program import write_program
 from tracejit.driver.kernel_errors import raise_kernel_error
@@ -94,8 +96,8 @@ def program_of(outputs: Sequence[Node], **options: Any) -> Program:
 
 
 def execute(program: Program, entries: list[Any], arrays: Sequence[Any], numbers: dict[str, Any]) -> list[Any]:
-    code = Code()
-    write_program(code, program, entries, raise_kernel_error)
+    code = Code(CPU)
+    write_program(code, program, [SimpleNamespace(entry=entry) for entry in entries], raise_kernel_error)
     code.lines.append(f"return [{', '.join(b.name for b in program.outputs)}]")
     parameters = ", ".join([*(f"a{k}" for k in range(len(arrays))), *numbers])
     return list(code.function("program", parameters)(*arrays, *numbers.values()))

@@ -7,12 +7,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tracejit.driver import Jitted, disable_jit, jit
+from tracejit.runtime.device import Device
+from tracejit.runtime.devices import devices, memory_stats, set_memory_limit, synchronize
 from tracejit.runtime.threads import get_num_threads, set_num_threads
 
 if TYPE_CHECKING:
     from tracejit import graph, nn, optim
     from tracejit.control import cond, fori_loop, map, scan, switch, while_loop
-    from tracejit.eager import Array, GradientTape, enable_grad, no_grad
+    from tracejit.eager import Array, GradientTape, device_put, enable_grad, from_dlpack, no_grad
     from tracejit.transform.check_grads import check_grads
     from tracejit.transform.checkpoint import checkpoint, stop_gradient
     from tracejit.transform.custom import custom_jvp, custom_vjp
@@ -24,6 +26,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Array",
+    "Device",
     "GradientTape",
     "Jitted",
     "check_grads",
@@ -32,9 +35,12 @@ __all__ = [
     "custom_jvp",
     "custom_vjp",
     "data",
+    "device_put",
+    "devices",
     "disable_jit",
     "enable_grad",
     "fori_loop",
+    "from_dlpack",
     "get_num_threads",
     "grad",
     "graph",
@@ -44,14 +50,17 @@ __all__ = [
     "jvp",
     "linearize",
     "map",
+    "memory_stats",
     "nn",
     "no_grad",
     "optim",
     "random",
     "scan",
+    "set_memory_limit",
     "set_num_threads",
     "stop_gradient",
     "switch",
+    "synchronize",
     "value_and_grad",
     "viz",
     "vjp",
@@ -62,7 +71,7 @@ __all__ = [
 
 _HOMES = {
     "tracejit.control": ("cond", "fori_loop", "map", "scan", "switch", "while_loop"),
-    "tracejit.eager": ("Array", "GradientTape", "enable_grad", "no_grad"),
+    "tracejit.eager": ("Array", "GradientTape", "device_put", "enable_grad", "from_dlpack", "no_grad"),
     "tracejit.transform.check_grads": ("check_grads",),
     "tracejit.transform.checkpoint": ("checkpoint", "stop_gradient"),
     "tracejit.transform.custom": ("custom_jvp", "custom_vjp"),

@@ -19,10 +19,12 @@ from tracejit.driver.errors import clarified, fullgraph_error
 from tracejit.driver.explain import Explanation, explain_segments, retrace_reason
 from tracejit.driver.host_code import MISS
 from tracejit.driver.logging import enabled, log
+from tracejit.driver.placing import placed, shown
 from tracejit.driver.segments import MAX_BRANCHES, Break, Run, Segment
 from tracejit.driver.tracing import SharedMemory, Tracing
 from tracejit.ir.graph import Graph
 from tracejit.lower.linking import NotNative
+from tracejit.runtime.device import Device, NoDeviceForm
 from tracejit.runtime.vectorcall import Dispatched, NativeCall, attach, detach, vectorcalled
 from tracejit.trace.pytree import flatten
 from tracejit.trace.state import ACTIVE, BYPASSING, Untraceable
@@ -89,25 +91,33 @@ class Stats:
 
 @vectorcalled
 class Jitted(Dispatched):
-    """A function under `jit`; see there.  `stats` counts, `explain` tells, `trace` gives the graph."""
+    """A function under `jit`; see there.  `stats` counts, `explain` tells, `trace` gives the graph.
+
+    on_device: whether it has run on a GPU; then calls look whether their results are to be shown as Arrays.
+    """
 
     __name__: str
 
     def __init__(
-        self, function: Callable[..., Any], static_argnames: Sequence[str], fullgraph: bool, fastmath: bool
+        self,
+        function: Callable[..., Any],
+        static_argnames: Sequence[str],
+        fullgraph: bool,
+        fastmath: bool,
+        device: Device | None = None,
     ) -> None:
         detach(self)
         self.__name__ = type(function).__name__  # of an object that can be called: it has no name of its own
         functools.update_wrapper(self, function)
         self.function = function
-        self.fullgraph, self.fastmath = fullgraph, fastmath
+        self.fullgraph, self.fastmath, self.device = fullgraph, fastmath, device
         self.check = "verify" in os.environ.get("TRACEJIT_DEBUG", "")
         self.stats = Stats()
         self.roots: list[Segment] = []
         self._entries: list[Callable[..., Any]] = []
         self.segments: dict[Hashable, Segment] = {}
         self.branches = 0
-        self.lazy = self.overfull = False
+        self.lazy = self.overfull = self.on_device = False
         self.reasons: list[str] = []
         self.opaque: list[str] = []
         self.plain_reason: str | None = None
@@ -126,8 +136,9 @@ class Jitted(Dispatched):
             if result is not MISS:
                 if not stats.portable_calls % HOT_CALLS:
                     self._make_native(entry)
-                return result
-        return self._first_call(args, kwargs)
+                return result if not self.on_device else shown(result)
+        result = self._first_call(args, kwargs)
+        return result if not self.on_device else shown(result)
 
     def _make_native(self, entry: Callable[..., Any]) -> None:
         """Calls that this entry takes are done by emitted code from now on, if it can be."""
@@ -153,6 +164,8 @@ class Jitted(Dispatched):
 
     def run_plain(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The function as it is."""
+        if self.device is not None and self.device.kind != "cpu":
+            raise NoDeviceForm(_no_plain(self))
         self.stats.plain_calls += 1
         return self.function(*args, **kwargs)
 
@@ -186,12 +199,14 @@ class Jitted(Dispatched):
         """The result of a traced call, or MISS where it cannot be traced."""
         with self._lock:
             try:
+                run.args, run.kwargs, target = placed(run.args, run.kwargs, self.device)
+                self.on_device = self.on_device or target.device.kind != "cpu"
                 arguments = take_apart(run.args, run.kwargs, self._static_positions, set(self.static_names))
                 if not run.path and self.roots:
                     self.reasons.append(retrace_reason(self.roots, arguments))
                     log("retrace", f"{self.__name__}: {self.reasons[-1]}")
                 environment = read_environment(self.function, arguments.objects)
-                tracing = Tracing(self, run, arguments, environment)
+                tracing = Tracing(self, run, arguments, environment, target)
                 self.stats.traces += 1
                 return tracing.execute()
             except Untraceable as reason:
@@ -279,6 +294,15 @@ class Jitted(Dispatched):
             self.segments.clear()
 
 
+def _no_plain(jitted: Jitted) -> str:
+    reasons = [jitted.plain_reason] if jitted.plain_reason is not None else jitted.reasons[-1:]
+    why = reasons[0] if reasons else "arguments of it share memory, and it writes to one"
+    return (
+        f"{jitted.__name__} cannot run on {jitted.device}: {why}. On the CPU it would run as plain NumPy, which does "
+        "not reach arrays on a GPU."
+    )
+
+
 def _handler(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What takes calls over that are given its values: `__jitted_call__` of the type of a leaf, if one has it."""
     leaves: list[Any] = []
@@ -303,7 +327,12 @@ def _positions(function: Callable[..., Any], names: Sequence[str]) -> set[int]:
 def jit(function: F) -> F: ...
 @overload
 def jit(
-    function: None = None, *, static_argnames: str | Sequence[str] = (), fullgraph: bool = False, fastmath: bool = False
+    function: None = None,
+    *,
+    static_argnames: str | Sequence[str] = (),
+    fullgraph: bool = False,
+    fastmath: bool = False,
+    device: str | Device | None = None,
 ) -> Callable[[F], F]: ...
 def jit(
     function: Any = None,
@@ -311,6 +340,7 @@ def jit(
     static_argnames: str | Sequence[str] = (),
     fullgraph: bool = False,
     fastmath: bool = False,
+    device: str | Device | None = None,
 ) -> Any:
     """Compile a function written with plain NumPy.
 
@@ -321,6 +351,8 @@ def jit(
     static_argnames: parameters to take as constants; each new value traces anew.
     fullgraph: raise instead of splitting the graph where Python needs a value (`if t > 0`).
     fastmath: let floating-point arithmetic be reordered; NaN and infinities keep their meaning.
+    device: where to run: "cpu", "cuda", "cuda:1". NumPy arrays are copied there; results are `tracejit.Array`s on it.
+        None: where the arguments are.
 
     >>> import numpy as np, tracejit as tj
     >>> @tj.jit
@@ -330,8 +362,9 @@ def jit(
     array([6., 6.])
     """
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
+    where = None if device is None else Device(device)
     if function is None:
-        return lambda inner: Jitted(inner, names, fullgraph, fastmath)
+        return lambda inner: Jitted(inner, names, fullgraph, fastmath, where)
     if not callable(function):
         raise TypeError(f"jit expects a function, got {type(function).__name__}")
-    return Jitted(function, names, fullgraph, fastmath)
+    return Jitted(function, names, fullgraph, fastmath, where)

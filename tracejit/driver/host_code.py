@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
+from tracejit.driver.target import Target
 from tracejit.ir import size as sizes
 from tracejit.ir.node import Indices, Shape
 from tracejit.ir.size import Dimension
-from tracejit.lower.abi import panel_axes, panel_units
-from tracejit.lower.launch_cost import WORTH_ASKING, Term, launch_cost
-from tracejit.runtime.buffers import SMALL, copy_around, empty
-from tracejit.runtime.machine import machine
-from tracejit.runtime.threads import threads_for
-from tracejit.schedule.kernel import CHUNK, TILE
+from tracejit.runtime.buffers import SMALL
 from tracejit.schedule.steps import Allocate, Buffer, CallInPlace, CallNumpy, Copy, Launch, Multiply, Place, Step, View
 from tracejit.trace.opaque import Call, Expression, Slot
 
@@ -31,8 +25,9 @@ C_ALIGNED, ALIGNED, WRITEABLE = 0x101, 0x100, 0x400
 
 @dataclass(eq=False, repr=False)
 class Code:
-    """Lines of a function under construction, and the objects that they name."""
+    """Lines of a function under construction, and the objects that they name; target: where it runs."""
 
+    target: Target
     lines: list[str] = field(default_factory=list)
     namespace: dict[str, Any] = field(default_factory=dict)
     _named: dict[int, str] = field(default_factory=dict)
@@ -45,6 +40,10 @@ class Code:
             self.namespace[name] = value
         return self._named[id(value)]
 
+    def use(self, name: str) -> None:
+        """The code names what the target has under this name."""
+        self.namespace[name] = self.target.names[name]
+
     @contextmanager
     def block(self, header: str) -> Iterator[None]:
         """The lines written meanwhile stand indented under a header."""
@@ -56,8 +55,8 @@ class Code:
         """Compile what was written."""
         body = "\n".join(f"    {line}" for line in self.lines)
         self.namespace.update(math=math, inf=math.inf, nan=math.nan)
-        self.namespace.setdefault("empty", empty)
-        self.namespace.setdefault("broadcast_to", np.broadcast_to)
+        for used in ("empty", "broadcast_to"):
+            self.namespace.setdefault(used, self.target.names[used])
         self.namespace.setdefault("MISS", MISS)
         while name in self.namespace:
             # A user's function may be called `matmul` or `empty`, and the code needs NumPy's.
@@ -79,22 +78,22 @@ def product_text(extents: tuple[Dimension, ...]) -> str:
     return " * ".join(f"({e})" if not isinstance(e, int) else str(e) for e in extents) or "1"
 
 
-def write_step(code: Code, step: Step, entries: Iterator[Any], raise_index: Any) -> None:
-    """One step that holds no program of its own; the next of `entries` is the kernel of a launch."""
+def write_step(code: Code, step: Step, kernels: Iterator[Any], raise_index: Any) -> None:
+    """One step that holds no program of its own; the next of `kernels` is that of a launch."""
     if isinstance(step, Allocate):
         code.lines.append(_allocation(code, step.target))
     elif isinstance(step, Copy) and step.box is not None:
-        code.namespace["copy_around"] = copy_around
+        code.use("copy_around")
         box = ", ".join(f"({start}, {stop})" for start, stop in step.box)
         code.lines.append(f"copy_around({operand(code, step.target)}, {operand(code, step.source)}, ({box},))")
     elif isinstance(step, Copy):
-        code.namespace["copyto"] = np.copyto
+        code.use("copyto")
         code.lines.append(f"copyto({operand(code, step.target)}, {operand(code, step.source)})")
     elif isinstance(step, View):
         source = operand(code, step.source)
         if step.indices is None:
             if step.source.kind in ("argument", "view"):
-                code.namespace["ascontiguousarray"] = np.ascontiguousarray
+                code.use("ascontiguousarray")
                 source = f"ascontiguousarray({source})"
             code.lines.append(f"{step.target.name} = {source}.reshape({shape_text(step.target.shape)})")
         else:
@@ -108,18 +107,18 @@ def write_step(code: Code, step: Step, entries: Iterator[Any], raise_index: Any)
         operands = [step.target.name, *(operand(code, buffer) for buffer in step.operands)]
         code.lines.append(call_text(code, replace(step.call, function=step.call.function.in_place), operands))
     elif isinstance(step, Multiply):
-        code.namespace["matmul"] = np.matmul
+        code.use("matmul")
         left, right = operand(code, step.left), operand(code, step.right)
         code.lines.append(f"matmul({left}, {right}, {step.target.name})")
     elif isinstance(step, Launch):
-        _write_launch(code, step, next(entries), raise_index)
+        code.target.write_launch(code, step, next(kernels), raise_index)
     else:
         raise AssertionError(step)
 
 
 def _allocation(code: Code, target: Buffer) -> str:
     """Small memory straight from NumPy, the rest from the pool."""
-    code.namespace["np_empty"] = np.empty
+    code.use("np_empty")
     arguments = f"({shape_text(target.shape)}, {code.constant(target.dtype)})"
     if all(isinstance(d, int) for d in target.shape):
         return f"{target.name} = np_empty{arguments}"
@@ -129,7 +128,7 @@ def _allocation(code: Code, target: Buffer) -> str:
 
 def operand(code: Code, buffer: Buffer) -> str:
     if buffer.kind == "constant":
-        code.namespace[buffer.name] = np.array(buffer.data)
+        code.namespace[buffer.name] = code.target.constant(buffer.data)
     return buffer.name
 
 
@@ -193,63 +192,10 @@ def call_text(code: Code, call: Call, operands: list[str]) -> str:
 
 def _write_call(code: Code, step: CallNumpy) -> None:
     operands = [operand(code, buffer) for buffer in step.operands]
-    code.namespace["asarray"] = np.asarray
+    code.use("asarray")
     if step.call is None:
-        code.namespace["matmul"] = np.matmul
+        code.use("matmul")
         text = f"matmul({', '.join(operands)})"
     else:
         text = call_text(code, step.call, operands)
     code.lines.append(f"{step.target.name} = asarray({text}, {code.constant(step.target.dtype)}, order='C')")
-
-
-def _write_launch(code: Code, step: Launch, entry: Any, raise_index: Any) -> None:
-    """The kernel on one thread, or shared out where it is long enough."""
-    kernel = step.kernel
-    name = code.constant(entry)
-    units = _units_text(code, step)
-    if kernel.form == "reduce_all":
-        code.lines.append(f"units = {units}")
-        units = "units"
-    arguments: list[str] = []
-    for buffer in step.buffers:
-        if buffer.kind == "partial":
-            code.namespace["np_empty"] = np.empty
-            arguments.append(f"np_empty(({units},), {code.constant(buffer.dtype)})")
-        else:
-            arguments.append(operand(code, buffer))
-    arguments += [str(e) for e in step.extents] + [str(i) for i in step.integers] + list(step.scalars)
-    code.namespace["threads_for"] = threads_for
-    cost = launch_cost(kernel, machine().vector)
-    work, traffic = (_sum_text(terms, step.extents) for terms in cost)
-    threads = f"1 if (work := {work}) <= {WORTH_ASKING} else threads_for(work, {traffic})"
-    code.lines.append(f"error = {name}({', '.join(arguments)}, {units}, {threads})")
-    code.namespace["raise_kernel_error"] = raise_index
-    code.lines.append(f"if error is not None: raise_kernel_error(error, {code.constant(step)})")
-
-
-def _panel_extents(step: Launch) -> list[str]:
-    """The arguments of `panel_units`."""
-    return [product_text(tuple(step.extents[axis] for axis in axes)) for axes in panel_axes(step.kernel)]
-
-
-def _sum_text(terms: Sequence[Term], extents: tuple[Dimension, ...]) -> str:
-    """A sum over products of extents."""
-    products = [(amount, product_text(tuple(extents[axis] for axis in axes))) for axes, amount in terms]
-    return " + ".join(f"{amount} * {product}" for amount, product in products) or "0.0"
-
-
-def _units_text(code: Code, step: Launch) -> str:
-    """How many units of work there are (see lower.abi.units)."""
-    kernel, extents = step.kernel, step.extents
-    if kernel.form == "reduce_all":
-        axes = kernel.stages[0].axes
-        if len(axes) == 1:
-            return f"-(-({extents[axes[0]]}) // {CHUNK})"
-        inner = product_text(tuple(extents[axis] for axis in axes[1:]))
-        return f"-(-({extents[axes[0]]}) // max(1, {CHUNK} // max(1, {inner})))"
-    if kernel.form == "panels":
-        code.namespace["panel_units"] = panel_units
-        return f"panel_units({', '.join(_panel_extents(step))})"
-    if kernel.form == "reduce_columns" and len(kernel.outer) == 1:
-        return f"-(-({extents[kernel.outer[0]]}) // {TILE})"
-    return str(extents[kernel.outer[0]])

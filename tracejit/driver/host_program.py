@@ -19,15 +19,15 @@ from tracejit.driver.host_code import Code, operand, write_step
 from tracejit.schedule.steps import Branch, Buffer, Loop, Place, Program, View, defined, reads
 
 
-def write_program(code: Code, program: Program, entries: Sequence[Any], raise_index: Callable[..., Any]) -> None:
-    """All steps; `entries` are the kernels in order of launch."""
-    _Writer(code, iter(entries), raise_index).steps(program)
+def write_program(code: Code, program: Program, kernels: Sequence[Any], raise_index: Callable[..., Any]) -> None:
+    """All steps; `kernels` are those that are launched, in order."""
+    _Writer(code, iter(kernels), raise_index).steps(program)
 
 
 @dataclass
 class _Writer:
     code: Code
-    entries: Iterator[Any]
+    kernels: Iterator[Any]
     raise_index: Callable[..., Any]
 
     def steps(self, program: Program) -> None:
@@ -38,7 +38,7 @@ class _Writer:
             elif isinstance(step, Branch):
                 self.branch(step)
             else:
-                write_step(self.code, step, self.entries, self.raise_index)
+                write_step(self.code, step, self.kernels, self.raise_index)
             self.code.lines += [f"{buffer.name} = None" for buffer in released.get(position, ())]
 
     def loop(self, step: Loop) -> None:

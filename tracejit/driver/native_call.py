@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from tracejit.driver.arguments import Arguments
+from tracejit.driver.cpu_target import flag_test
 from tracejit.driver.host_code import ALIGNED
-from tracejit.driver.segment_code import essential, flag_test, overlapping_pairs
+from tracejit.driver.segment_code import essential, overlapping_pairs
 from tracejit.lower.abi import FINAL, MAIN, has_final, layout
 from tracejit.lower.call_plan import (
     Allocation,

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from tracejit.driver.environment_guards import unchanged
-from tracejit.driver.host_code import ALIGNED, C_ALIGNED, WRITEABLE, Code, call_text, view_text
+from tracejit.driver.host_code import Code, call_text, view_text
 from tracejit.driver.segments import Raised, Run
-from tracejit.runtime.overlap import overlap
 from tracejit.schedule.steps import Buffer, Program, View, reads, writes
 from tracejit.trace.opaque import Call
 from tracejit.trace.pytree import Tree, pack_text, unpack_lines
@@ -61,42 +60,20 @@ def write_leaf_guards(
     for leaf in leaves:
         name = f"a{leaf.position}"
         if leaf.captured:
-            code.namespace[name] = leaf.value
+            code.target.write_captured(code, name, leaf.value)
             continue
         if leaf.kind in ("number", "object"):
             code.lines.append(f"if type({name}) is not {code.constant(type(leaf.value))}: return MISS")
             continue
         if leaf.kind == "generic":
-            code.namespace["asarray"] = np.asarray
+            code.use("asarray")
             scalar_type = code.constant(leaf.value.dtype.type)
             if root:
                 code.lines.append(f"if type({name}) is not {scalar_type}: return MISS")
                 code.lines.append(f"{name} = asarray({name})")
             code.lines.append(f"if {name}.dtype != {code.constant(leaf.value.dtype)}: return MISS")
             continue
-        code.namespace["ndarray"] = np.ndarray
-        test = _array_test(code, leaf, layouts[leaf.position], leaf.position in mutated)
-        code.lines.append(f"if {test}: return MISS")
-
-
-def _array_test(code: Code, leaf: Leaf, layout: str, mutated: bool) -> str:
-    """What an array must not be: another type, dtype, rank or layout, or read-only where it is written."""
-    name, array = f"a{leaf.position}", leaf.value
-    test = f"type({name}) is not ndarray or {name}.dtype != {code.constant(array.dtype)}"
-    if layout == "C" and array.ndim == 1:
-        # One look at the strides tells rank and contiguity, for half the time of rank and flags.
-        test += f" or {name}.strides != {(array.itemsize,)}"
-        return f"{test} or not {name}.flags.writeable" if mutated else test
-    bits, expected = flag_test(array, layout, mutated)
-    test += f" or {name}.ndim != {array.ndim} or {name}.flags.num & {bits} != {expected}"
-    return f"{test} or {name}.strides[-1] != {array.itemsize}" if layout == "unit" else test
-
-
-def flag_test(array: np.ndarray[Any, Any], layout: str, mutated: bool) -> tuple[int, int]:
-    """Which bits of `flags.num` to look at, and what they must be, for a call to be one like that of `array`."""
-    bits = C_ALIGNED if layout == "C" or not array.flags.c_contiguous else ALIGNED
-    expected = C_ALIGNED if layout == "C" else ALIGNED
-    return (bits | WRITEABLE, expected | WRITEABLE) if mutated else (bits, expected)
+        code.target.write_argument(code, leaf, layouts[leaf.position], leaf.position in mutated)
 
 
 def write_sizes(code: Code, trace: Trace, leaves: Sequence[Leaf]) -> None:
@@ -217,10 +194,10 @@ def write_overlap_check(code: Code, leaves: Sequence[Leaf], mutated: set[int]) -
     if len(pairs) > FEW_PAIRS:
         written = [f"a{leaf.position}" for leaf in leaves if leaf.position in mutated]
         others = [f"a{leaf.position}" for leaf in leaves if leaf.kind == "array" and leaf.position not in mutated]
-        code.namespace["overlap"] = overlap
+        code.use("overlap")
         code.lines.append(f"if overlap([{', '.join(written)}], [{', '.join(others)}]): return plain(args, kwargs)")
     elif pairs:
-        code.namespace["may_share_memory"] = np.may_share_memory
+        code.use("may_share_memory")
         tests = " or ".join(f"may_share_memory(a{a}, a{b})" for a, b in pairs)
         code.lines.append(f"if {tests}: return plain(args, kwargs)")
 
@@ -249,7 +226,7 @@ def write_writebacks(code: Code, program: Program) -> Program:
             saved[buffer] = Buffer(number + len(saved), "result", buffer.dtype, buffer.shape)
             code.lines.append(f"{saved[buffer].name} = {buffer.name}.copy()")
     code.lines += [f"a{leaf}[...] = {saved.get(buffer, buffer).name}" for leaf, buffer in pending]
-    code.namespace.update({b.name: np.array(b.data) for b in program.outputs if b.kind == "constant"})
+    code.namespace.update({b.name: code.target.constant(b.data) for b in program.outputs if b.kind == "constant"})
     return replace(program, outputs=tuple(saved.get(buffer, buffer) for buffer in program.outputs))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 from tracejit.driver.host_code import MISS, Code
 from tracejit.ir.graph import Graph
 from tracejit.ir.size import symbol
+from tracejit.runtime.device_array import DeviceArray
 from tracejit.runtime.kernel_cache import CacheCounts
 from tracejit.runtime.vectorcall import CallDraft
 from tracejit.schedule.steps import Program
@@ -82,8 +83,8 @@ class Segment:
 
     def accepts(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Whether the guards of a first segment hold; nothing else of it is run."""
-        checks = self.checks if self.checks is not None else Code()
-        code = Code([*checks.lines, "return None"], dict(checks.namespace))
+        assert self.checks is not None
+        code = replace(self.checks, lines=[*self.checks.lines, "return None"], namespace=dict(self.checks.namespace))
         return code.function("accepts", "args, kwargs, run=None")(args, kwargs) is not MISS
 
     def named_values(self, leaves: Sequence[Any]) -> dict[str, Any]:
@@ -100,9 +101,10 @@ class Segment:
 
 def describe(value: Any) -> str:
     """A leaf's type as guards see it."""
-    if isinstance(value, np.ndarray):
+    if isinstance(value, (np.ndarray, DeviceArray)):
         ones = ",".join("1" if length == 1 else "n" for length in value.shape)
-        return f"{value.dtype}[{ones}] {'contiguous' if value.flags.c_contiguous else 'strided'}"
+        where = f" on {value.device}" if isinstance(value, DeviceArray) else ""
+        return f"{value.dtype}[{ones}] {'contiguous' if value.flags.c_contiguous else 'strided'}{where}"
     return type(value).__name__
 
 
@@ -215,7 +217,7 @@ def _static_key(value: Any) -> Hashable:
 
 def leaf_kind(value: Any) -> str:
     """How a value enters a trace: "array", "generic", "number", "object" or "static"."""
-    if type(value) is np.ndarray:
+    if type(value) is np.ndarray or type(value) is DeviceArray:
         return "array" if value.dtype in KERNEL_DTYPES or value.dtype.kind == "c" else "static"
     if isinstance(value, np.generic):
         return "generic" if value.dtype in KERNEL_DTYPES else "static"

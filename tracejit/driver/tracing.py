@@ -12,6 +12,7 @@ import numpy as np
 
 from tracejit.driver import segment_code as text
 from tracejit.driver.arguments import Arguments, flatten_like
+from tracejit.driver.cpu_target import CPU
 from tracejit.driver.environment_guards import Environment, restore, unchanged
 from tracejit.driver.fingerprints import fingerprint
 from tracejit.driver.host_code import ALIGNED, MISS, Code
@@ -19,6 +20,7 @@ from tracejit.driver.host_program import write_program
 from tracejit.driver.kernel_errors import raise_kernel_error
 from tracejit.driver.native_call import draft_call
 from tracejit.driver.segments import Break, Raised, Run, Segment, describe, go_on, trace_leaf, trace_results
+from tracejit.driver.target import Target
 from tracejit.ir.graph import Graph
 from tracejit.ir.node import Node
 from tracejit.lower.linking import NotNative
@@ -26,7 +28,7 @@ from tracejit.passes.erase_markers import erase_markers
 from tracejit.passes.pipeline import optimize
 from tracejit.passes.roll_loops import roll_loops
 from tracejit.passes.unify_sizes import unify_sizes
-from tracejit.runtime.kernel_cache import CacheCounts, get_kernels
+from tracejit.runtime.kernel_cache import CacheCounts
 from tracejit.runtime.machine_code import LoadedKernel
 from tracejit.runtime.vectorcall import NATIVE
 from tracejit.schedule.scheduler import schedule
@@ -56,10 +58,11 @@ class Tracing:
     run: Run
     arguments: Arguments
     environment: Environment
+    target: Target
     trace: Trace = field(default_factory=Trace)
     breaks: int = 0
     first: int = 0
-    checks: Code = field(default_factory=Code)
+    checks: Code | None = None
     last_break: Break | None = None
     last_result: Any = None
     replayed: list[tuple[Break, Any]] = field(default_factory=list)
@@ -140,6 +143,7 @@ class Tracing:
 
     def _run_segment(self, following: Break, live: list[Storage], operands: list[Tracer]) -> Any:
         """What comes out at a break that is not known yet."""
+        self.target.refuse(Program((), ()), following.call, following.line)
         if self.jitted.fullgraph:
             raise self.jitted.fullgraph_error(following)
         graph = self._graph([*(s.node for s in live), *(t.node for t in operands)])
@@ -209,7 +213,7 @@ class Tracing:
         arrays = [leaf for leaf in self.trace.leaves if leaf.kind == "array" and not leaf.captured]
         pairs = text.overlapping_pairs(arrays, {leaf.position for leaf in arrays}) if self.root else []
         values = {leaf.position: leaf.value for leaf in arrays}
-        return any(np.may_share_memory(values[a], values[b]) for a, b in pairs)
+        return any(self.target.names["may_share_memory"](values[a], values[b]) for a, b in pairs)
 
     @property
     def root(self) -> bool:
@@ -231,7 +235,7 @@ class Tracing:
 
     def _prologue(
         self, live: list[Storage], extra: list[Node]
-    ) -> tuple[Code, Program, tuple[Graph, Graph, list[Any], CacheCounts]]:
+    ) -> tuple[Code, Program, tuple[Graph, Graph, Sequence[Any], CacheCounts]]:
         """Guards and steps of the pending segment."""
         trace = self.trace
         writebacks = [(s.leaf, n) for n, s in enumerate(live) if s.leaf is not None and s.mutated]
@@ -242,13 +246,14 @@ class Tracing:
         layouts = _layouts(trace)
         program = schedule(graph, layouts, writebacks, self.jitted.fastmath)
         counts = CacheCounts()
-        loaded = get_kernels(program.kernels, counts)
-        code = Code()
+        self.target.refuse(program, None, "")
+        loaded = self.target.get_kernels(program.kernels, counts)
+        code = Code(self.target)
         code.namespace.update(plain=self.jitted.run_plain, jitted=self.jitted)
-        code.namespace["asarray"] = np.asarray
+        code.use("asarray")
         mutated = {leaf for leaf, _ in writebacks if leaf is not None}
         self._write_guards(code, layouts, mutated)
-        write_program(code, program, [kernel.entry for kernel in loaded], raise_kernel_error)
+        write_program(code, program, loaded, raise_kernel_error)
         program = text.write_writebacks(code, program)
         return code, program, (traced, graph, loaded, counts)
 
@@ -265,7 +270,7 @@ class Tracing:
         text.write_guards(code, dict(trace.guards))
         if self.root:
             text.write_environment(code, self.environment.items)
-            self.checks = Code(list(code.lines), code.namespace)
+            self.checks = Code(self.target, list(code.lines), code.namespace)
             # What later segments write is not known yet, and once they run it is too late to start again.
             arrays = {leaf.position for leaf in trace.leaves if leaf.kind == "array" and not leaf.captured}
             text.write_overlap_check(code, trace.leaves, mutated | arrays if self.breaks else mutated)
@@ -273,7 +278,7 @@ class Tracing:
     def _finish(self, code: Code, program: Program, parts: Any, following: Break | None) -> Segment:
         traced, graph, _, counts = parts
         definitions = text.write_definitions(code, self.trace.definitions)
-        if self.root:
+        if self.root and self.checks is not None:
             text.write_definitions(self.checks, self.trace.definitions)
         else:
             text.write_loads(code, self.trace, self._known)
@@ -363,9 +368,12 @@ class Tracing:
         return segment
 
     def _draft(
-        self, segment: Segment, kernels: list[LoadedKernel], tree: Tree, results: list[tuple[Any, Buffer | None]]
+        self, segment: Segment, kernels: Sequence[LoadedKernel], tree: Tree, results: list[tuple[Any, Buffer | None]]
     ) -> None:
         """The whole call for emitted code, where that can do it."""
+        if self.target is not CPU:
+            segment.native = f"no, it runs on {self.target.device}"
+            return
         if not NATIVE:
             segment.native = "no, it is not for this interpreter, or TRACEJIT_PORTABLE=1 is set"
             return
@@ -384,7 +392,7 @@ class Tracing:
         if tracer is None:
             return code.constant(leaf)
         if how == "own":
-            return f"r{number}[()]" if tracer.scalar else f"r{number}"
+            return self.target.result(code, f"r{number}[()]" if tracer.scalar else f"r{number}", True)
         name, shape = (
             (f"r{number}", tracer.storage.node.shape)
             if how == "shared"
@@ -394,7 +402,7 @@ class Tracing:
             )
         )
         viewed = text.steps_text(name, shape, tracer.steps)
-        return f"{viewed}[()]" if tracer.scalar else viewed
+        return self.target.result(code, f"{viewed}[()]" if tracer.scalar else viewed, False)
 
     def _flush(self) -> None:
         """An exception leaves the function: what was written before it is written."""
@@ -456,7 +464,7 @@ def _layouts(trace: Trace) -> dict[int, str]:
         if leaf.kind == "carried":
             found[leaf.position] = "C"
             continue
-        array = np.asarray(leaf.value)
+        array = leaf.value
         if not array.flags.num & ALIGNED:
             raise Untraceable(f"an unaligned array (argument leaf {leaf.position})")
         contiguous = array.flags.c_contiguous and (array.ndim != 1 or array.strides == (array.itemsize,))

@@ -10,9 +10,11 @@ import numpy as np
 
 from tracejit.eager import memory
 from tracejit.eager.calls import detached, jitted_call
-from tracejit.eager.core import Eager, apply, item, refresh, ufunc_call, value_of, wrap
+from tracejit.eager.core import apply, item, refresh, ufunc_call, value_of, wrap
+from tracejit.eager.placement import Placed
 from tracejit.eager.recording import STATE, Tracked
 from tracejit.eager.walk import Walk, ones_like, plain
+from tracejit.runtime.device_array import DeviceArray
 
 _IN_PLACE: dict[Any, int] = {
     np.copyto: 0,
@@ -25,7 +27,7 @@ _IN_PLACE: dict[Any, int] = {
 """NumPy functions that change their first argument."""
 
 
-class Array(Eager):
+class Array(Placed):
     """A NumPy array or scalar whose operations run at once and, where asked, are recorded for derivatives.
 
     value: anything that np.array takes; copied.
@@ -295,6 +297,8 @@ class Array(Eager):
         parts = [shown]
         if value.dtype not in (np.dtype(float), np.dtype(int), np.dtype(bool)):
             parts.append(f"dtype={value.dtype}")
+        if self.device.kind != "cpu":
+            parts.append(f"device='{self.device}'")
         if self.requires_grad:
             parts.append("requires_grad=True")
         return f"Array({', '.join(parts)})"
@@ -416,7 +420,10 @@ def _unary(function: Callable[..., Any]) -> Callable[[Any], Any]:
 def _augmented(function: Callable[..., Any]) -> Callable[[Any, Any], Any]:
     def apply_to(self: Array, other: Any) -> Any:
         result = ufunc_call(function, (self, other))
-        return result if isinstance(self._current(), np.generic) else memory.assign(self, result)
+        current = self._current()
+        # A scalar is another one afterwards; on a device a scalar is an array of no axes.
+        scalar = isinstance(current, np.generic) or (type(current) is DeviceArray and not current.shape)
+        return result if scalar else memory.assign(self, result)
 
     return apply_to
 

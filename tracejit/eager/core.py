@@ -10,10 +10,14 @@ import numpy as np
 
 from tracejit.eager.recording import STATE, Record, Session, Tracked
 from tracejit.eager.structure import Call, put_together, take_apart, take_key
+from tracejit.runtime.device_array import DeviceArray, has_ellipsis, is_array
 from tracejit.trace.pytree import flatten, rebuild
 from tracejit.trace.state import ACTIVE, Untraceable
 
-_LEAVES = frozenset({np.ndarray, float, int, bool, complex, str, type(None)})
+_LEAVES = frozenset({np.ndarray, DeviceArray, float, int, bool, complex, str, type(None)})
+
+_VALUES = (np.ndarray, np.generic, DeviceArray)
+"""What an Array holds."""
 
 
 class Eager:
@@ -36,8 +40,9 @@ class Eager:
     _steps: tuple[Step, ...]
     _version: int
 
-    def __init_subclass__(cls) -> None:
-        Eager.kind = cls
+    def __init_subclass__(cls, abstract: bool = False) -> None:
+        if not abstract:
+            Eager.kind = cls
 
 
 class Memory:
@@ -91,6 +96,8 @@ def wrap(value: Any, tracked: Tracked | None = None) -> Any:
     array = _new(Eager.kind)
     if type(value) is np.ndarray:
         value.setflags(write=False)
+    elif type(value) is DeviceArray:
+        value.freeze()
     array._value = value
     array._tracked = tracked
     array._memory = None
@@ -229,7 +236,8 @@ def _is_new(result: Any) -> bool:
 
 def _no_argument(result: Any, leaves: Sequence[Any]) -> Any:
     """A result that is none of the caller's array objects (`np.atleast_1d(x)` is `x`)."""
-    return result.view() if type(result) is np.ndarray and any(result is leaf for leaf in leaves) else result
+    same = is_array(result) and any(result is value_at(leaf) for leaf in leaves)
+    return result[...] if same else result
 
 
 def structured(
@@ -255,7 +263,7 @@ def _recorded(call: Call, leaves: Sequence[Any], result: Any, requires: bool, se
         tuple([leaf._tracked if isinstance(leaf, Eager) else None for leaf in leaves]),
         sessions,
     )
-    if isinstance(result, (np.ndarray, np.generic)):
+    if isinstance(result, _VALUES):
         return wrap(result, Tracked(requires, made) if result.dtype.kind in "fc" else None)
     return each_array(
         result, lambda leaf, place: wrap(leaf, Tracked(requires, made, place) if leaf.dtype.kind in "fc" else None)
@@ -264,14 +272,11 @@ def _recorded(call: Call, leaves: Sequence[Any], result: Any, requires: bool, se
 
 def each_array(result: Any, convert: Callable[[Any, int], Any]) -> Any:
     """A result with its arrays and NumPy scalars converted, given their places among its leaves."""
-    if isinstance(result, (np.ndarray, np.generic)):
+    if isinstance(result, _VALUES):
         return convert(result, 0)
     leaves: list[Any] = []
     tree = flatten(result, leaves)
-    shown = [
-        convert(leaf, place) if isinstance(leaf, (np.ndarray, np.generic)) else leaf
-        for place, leaf in enumerate(leaves)
-    ]
+    shown = [convert(leaf, place) if isinstance(leaf, _VALUES) else leaf for place, leaf in enumerate(leaves)]
     return rebuild(tree, shown)
 
 
@@ -286,7 +291,9 @@ def _snapshot(leaf: Any) -> Any:
 
 
 def owner(value: Any) -> Any:
-    """The array whose memory a value shows."""
+    """The array whose memory a value shows; of one on a device, what keeps the memory."""
+    if type(value) is DeviceArray:
+        return value.block
     return value.base if value.base is not None else value
 
 
@@ -296,12 +303,12 @@ def _find_views(call: Call, leaves: Sequence[Any], wrapped: Any) -> None:
     if not isinstance(wrapped, Eager):
         flatten(wrapped, results := [])
     for index, result in enumerate(results):
-        if not isinstance(result, Eager) or type(result._value) is not np.ndarray:
+        if not isinstance(result, Eager) or not is_array(result._value):
             continue
         memory = owner(result._value)
         for place, leaf in enumerate(leaves):
             value = value_at(leaf)
-            if type(value) is np.ndarray and owner(value) is memory:
+            if is_array(value) and owner(value) is memory:
                 if isinstance(leaf, Eager):
                     _make_view(call, leaves, place, index, leaf, result)
                 else:
@@ -326,6 +333,11 @@ def _make_view(call: Call, leaves: Sequence[Any], place: int, index: int, source
     result._steps = (*source._steps, Step(Viewing(call, place, index), kept))
 
 
+def call_copy(array: Any, key: Any) -> Any:
+    """One element, as memory of its own."""
+    return array[key].copy()
+
+
 def item(array: Eager, key: Any) -> Any:
     """array[key]; for an index that is no array, as `apply` in less time."""
     leaves: list[Any] = [array]
@@ -337,11 +349,14 @@ def item(array: Eager, key: Any) -> Any:
     tracked = array._tracked
     found = listeners((tracked,)) if tracked is not None else None
     result = array._value[key]
+    if type(result) is DeviceArray and not result.shape and not has_ellipsis(key):
+        # NumPy reads a scalar here, which no later write to the array shows in.
+        return apply(call_copy, (array, key), None, True)
     if found is None and isinstance(result, np.generic):
         return wrap(result)
     call = Call(operator.getitem, (tuple, (), ((tuple, (), (None, structure)), _NO_OPTIONS)))
     wrapped = _recorded(call, leaves, result, *found) if found is not None else wrap(result)
-    if type(result) is np.ndarray and result.base is not None:
+    if type(result) is DeviceArray or (type(result) is np.ndarray and result.base is not None):
         _make_view(call, leaves, 0, 0, array, wrapped)
     return wrapped
 

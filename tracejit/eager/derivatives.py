@@ -11,11 +11,11 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from tracejit.autodiff.traced import Recorded, fitted, pull_back, push_forward, record
 from tracejit.driver.function import Jitted
+from tracejit.driver.host_code import MISS
 from tracejit.eager.structure import Call
+from tracejit.runtime.device_array import DeviceArray, is_array
 from tracejit.trace.pytree import flatten
 from tracejit.trace.state import ACTIVE, NotDifferentiable, current
 
@@ -57,14 +57,21 @@ class Derivative:
         if ACTIVE.bypass:
             return self._call_rarely(values)
         try:
-            return self._compiled(*values)
+            return self._run(values)
         except _RanPlain:
             reason = self._compiled.plain_reason
         if reason is not None:
             raise NotDifferentiable(f"{self.call.name} has no derivative, since it cannot be traced: {reason}")
         # So many kinds of arguments came by that no more are kept: forget them and begin again.
         self._compiled = self._new()
-        return self._compiled(*values)
+        return self._run(values)
+
+    def _run(self, values: tuple[Any, ...]) -> Any:
+        """The compiled derivative; of values on a device it gives such values, and no Arrays as to users."""
+        if not any(type(value) is DeviceArray for value in values):
+            return self._compiled(*values)
+        result = self._compiled.attempt(values, {})
+        return self._compiled.run_plain(values, {}) if result is MISS else result
 
     def _call_rarely(self, values: tuple[Any, ...]) -> Any:
         """A call inside a trace, or while jit is disabled: the rules know no other way than compiling."""
@@ -125,7 +132,7 @@ class Pushforward(Derivative):
 
 def kinds(leaves: Sequence[Any]) -> tuple[Any, ...]:
     """What leaves are to a compiled derivative: dtype and rank of arrays, the type of numbers."""
-    return tuple([(leaf.dtype.num, leaf.ndim) if type(leaf) is np.ndarray else type(leaf) for leaf in leaves])
+    return tuple([(leaf.dtype.num, leaf.ndim) if is_array(leaf) else type(leaf) for leaf in leaves])
 
 
 _KEPT: dict[Any, Derivative] = {}

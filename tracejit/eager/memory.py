@@ -13,6 +13,7 @@ import numpy as np
 
 from tracejit.eager.core import Eager, Step, Viewing, apply, listeners, owner, refresh, refuse_trace, value_of, wrap
 from tracejit.eager.recording import STATE, Tracked
+from tracejit.runtime.device_array import DeviceArray, is_array
 from tracejit.trace.state import ACTIVE
 
 
@@ -95,7 +96,7 @@ def _begin(array: Eager, tracked: list[Tracked]) -> bool:
     refresh(array)
     memory = array._memory
     base = array._tracked if memory is None else memory.tracked
-    if type(array._value) is not np.ndarray:
+    if not is_array(array._value):
         raise TypeError(f"'{type(array._value).__name__}' object does not support item assignment")
     if any(stride == 0 and length > 1 for stride, length in zip(array._value.strides, array._value.shape, strict=True)):
         raise ValueError("assignment destination is read-only")
@@ -112,6 +113,9 @@ def _begin(array: Eager, tracked: list[Tracked]) -> bool:
 
 def _in_memory(array: Eager, write: Callable[[Any], Any]) -> None:
     """Write to the memory that the array and its views show."""
+    if type(array._value) is DeviceArray:
+        write(array._value.opened())
+        return
     memory = owner(array._value)
     try:
         memory.setflags(write=True)

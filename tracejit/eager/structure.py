@@ -14,10 +14,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from tracejit.runtime.device_array import DeviceArray
+
 Structure: TypeAlias = Any
 """None: a leaf; a Static; or (container type, keys, structures of the items)."""
 
-_LEAVES = (np.ndarray, np.generic, float, complex)
+_LEAVES = (np.ndarray, np.generic, DeviceArray, float, complex)
 _SINGLE = (type(None), bool, str, type(Ellipsis), type, np.dtype)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from tracejit.eager.core import Eager, apply, refuse_trace, wrap
 from tracejit.eager.derivatives import Derivative, pullback, pushforward
 from tracejit.eager.recording import Record, Session, Tracked
+from tracejit.runtime.device_array import is_array
 from tracejit.trace.state import ACTIVE, NotDifferentiable
 
 
@@ -179,4 +180,4 @@ def plain(value: Any) -> Any:
 
 
 def ones_like(value: Any) -> Any:
-    return np.ones_like(value) if type(value) is np.ndarray else type(value)(1)
+    return np.ones_like(value) if is_array(value) else type(value)(1)

@@ -210,10 +210,14 @@ class _Scheduler:
         """NumPy's result; where a twin of the function can write in place, a copy, which the memory plan may spare."""
         operands = tuple(self._view_of(source) for source in node.inputs)
         if getattr(node["call"].function, "in_place", None) is None:
-            self.steps.append(CallNumpy(node["call"], operands, self._new(node, "result")))
+            self.steps.append(CallNumpy(node["call"], operands, self._new(node, "result"), node.line))
             return
         target = self._new(node)
-        self.steps += [Allocate(target), Copy(operands[0], target), CallInPlace(node["call"], operands[1:], target)]
+        self.steps += [
+            Allocate(target),
+            Copy(operands[0], target),
+            CallInPlace(node["call"], operands[1:], target, node.line),
+        ]
 
     def _allocated(self, type: ArrayType) -> Buffer:
         """New memory for what is no node of this graph."""

@@ -71,11 +71,12 @@ class View:
 
 @dataclass(frozen=True)
 class CallNumpy:
-    """A NumPy function between kernels; `call` is a `trace.opaque.Call`."""
+    """A NumPy function between kernels; `call` is a `trace.opaque.Call`, `line` where the user called it."""
 
     call: Any
     operands: tuple[Buffer, ...]
     target: Buffer
+    line: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ class CallInPlace:
     call: Any
     operands: tuple[Buffer, ...]
     target: Buffer
+    line: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

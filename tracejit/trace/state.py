@@ -152,7 +152,7 @@ class Trace:
                 self.origins[name] = (leaf.position, axis)
                 self.numbers[name] = length
                 shape.append(sizes.symbol(name))
-        type = ArrayType(np.asarray(value).dtype, tuple(shape))
+        type = ArrayType(value.dtype, tuple(shape))
         self.inputs[leaf.position] = self.builder.node("input", (), {"position": leaf.position}, type)
         return leaf
 

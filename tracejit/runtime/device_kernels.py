@@ -1,0 +1,171 @@
+"""Kernels on a GPU: lowered and compiled in the variants that calls need, launched with what was prepared before.
+
+The words of a call are its addresses, strides, extents and numbers.  All but addresses and numbers decide how it is
+launched - which variant, how many blocks, how much work memory - so that is kept for calls alike (`_Plan`).
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tracejit.lower.cuda.kernel import CudaKernel, Device, Variant
+from tracejit.lower.cuda.lowering import lower
+from tracejit.runtime.cuda_adapter import load_kernel
+from tracejit.runtime.device_array import DeviceArray
+from tracejit.runtime.kernel_cache import CacheCounts
+from tracejit.schedule.kernel import Gather, Kernel
+
+SIMULATED_BLOCK = 32
+"""Threads of a block in the simulator, each of which is one of Python's."""
+
+BLOCK = 256
+"""Threads of a block on a GPU."""
+
+VECTOR_BYTES = 16
+"""What an address is a multiple of where vectors are loaded from it."""
+
+KEPT_PLANS = 256
+"""Plans kept of one kernel; past it they are made anew."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How calls of some extents, strides and alignments are launched: (launch, blocks, threads, shared bytes) each."""
+
+    launches: tuple[tuple[Any, int, int, int], ...]
+    work: tuple[int, ...]
+
+
+class DeviceKernel:
+    """A scheduled kernel on one GPU.
+
+    entry: takes the arrays in the order of the operands (scratch and partial ones left out), the numbers (extents,
+    integers, scalars), and the address where the kernel notes an error.  It returns when all is queued.
+    """
+
+    def __init__(self, kernel: Kernel, home: Any) -> None:
+        self.kernel, self.structure, self._home = kernel, kernel.structure, home
+        gathered = {line.body.operand for line in kernel.instructions if isinstance(line.body, Gather)}
+        passed = [n for n, x in enumerate(kernel.operands) if x.role not in ("scratch", "partial")]
+        self._gathered = tuple(number in gathered for number in passed)
+        self._place = {number: place for place, number in enumerate(passed)}
+        self.can_fail = bool(gathered)
+        self._axes = kernel.axes
+        self._compiled: dict[Variant, tuple[CudaKernel, Sequence[Any] | None]] = {}
+        self._plans: dict[Any, _Plan] = {}
+        self._lock = threading.Lock()
+        self.entry: Callable[..., None] = self._call
+
+    def _call(self, arrays: Sequence[DeviceArray], numbers: tuple[Any, ...], error: int) -> None:
+        home = self._home
+        stream = home.stream
+        words: list[Any] = []
+        key: list[Any] = [numbers[: self._axes]]
+        for array, gathered in zip(arrays, self._gathered, strict=True):
+            if array.block.stream != stream:
+                array.block.used_by(stream)
+            address, strides = array.address, array.strides
+            words.append(address)
+            words += strides
+            key += (strides, address % VECTOR_BYTES)
+            if gathered:
+                words += array.shape
+                key.append(array.shape)
+        found = tuple(key)
+        plan = self._plans.get(found) or self._plan(found, arrays, numbers)
+        words += numbers
+        blocks = [home.memory.allocate(size, stream) for size in plan.work]
+        words += [block.address for block in blocks]
+        words.append(error)
+        if self.can_fail:
+            home.errors.pending = True
+        home.driver.activate(home.ordinal)
+        for launch, grid, threads, shared in plan.launches:
+            launch(grid, threads, shared, stream, words)
+
+    def _plan(self, key: Any, arrays: Sequence[DeviceArray], numbers: tuple[Any, ...]) -> _Plan:
+        """Choose a variant for a call, compile it if need be, and reckon its launches."""
+        extents = numbers[: self._axes]
+        with self._lock:
+            variant = self._variant(arrays, extents)
+            lowered, launches = self._loaded(variant)
+        device = self._device()
+        plan = _Plan(
+            tuple(
+                (launch, blocks, item.block, item.shared(extents))
+                for launch, item in zip(launches, lowered.launches, strict=True)
+                if (blocks := item.grid(extents, device))
+            ),
+            tuple(np.dtype(item.dtype).itemsize * item.length(extents, device) for item in lowered.work),
+        )
+        if len(self._plans) >= KEPT_PLANS:
+            self._plans.clear()
+        self._plans[key] = plan
+        return plan
+
+    def _device(self) -> Device:
+        return Device(self._home.processors, self._home.shared_bytes)
+
+    def _variant(self, arrays: Sequence[DeviceArray], extents: tuple[int, ...]) -> Variant:
+        spans = [sum(abs(s) * n for s, n in zip(array.strides, array.shape, strict=True)) for array in arrays]
+        narrow = max(math.prod(max(1, n) for n in extents), *spans, 0) < 1 << 31
+        block = SIMULATED_BLOCK if self._home.driver.simulated else BLOCK
+        variant = Variant(32 if narrow else 64, True, True, block)
+        aligned = self._lowered(variant).aligned
+        if not aligned or not all(self._is_aligned(arrays[self._place[number]]) for number in aligned):
+            variant = Variant(variant.index_bits, False, True, block)
+        if any(x.shared(extents) > self._home.shared_bytes for x in self._lowered(variant).launches):
+            variant = Variant(variant.index_bits, variant.vector, False, block)
+        return variant
+
+    @staticmethod
+    def _is_aligned(array: DeviceArray) -> bool:
+        others = [s for s in array.strides if s != array.itemsize]
+        return array.address % VECTOR_BYTES == 0 and (
+            array.contiguous or all(stride % VECTOR_BYTES == 0 for stride in others)
+        )
+
+    def _lowered(self, variant: Variant) -> CudaKernel:
+        if variant not in self._compiled:
+            self._compiled[variant] = lower(self.kernel, variant), None
+        return self._compiled[variant][0]
+
+    def _loaded(self, variant: Variant) -> tuple[CudaKernel, Sequence[Any]]:
+        lowered = self._lowered(variant)
+        launches = self._compiled[variant][1]
+        if launches is None:
+            self._home.driver.activate(self._home.ordinal)
+            launches = load_kernel(lowered, self._home.capability)
+            self._compiled[variant] = lowered, launches
+        return lowered, launches
+
+
+class DeviceKernels:
+    """The kernels of one GPU, by structure."""
+
+    def __init__(self, home: Any) -> None:
+        self._home = home
+        self._kernels: dict[str, DeviceKernel] = {}
+
+    def get(self, kernels: Sequence[Kernel], counts: CacheCounts | None = None) -> list[DeviceKernel]:
+        """The kernels, callable; text is compiled when a call first needs it, since the call decides the variant."""
+        started = time.perf_counter()
+        found = []
+        for kernel in kernels:
+            known = self._kernels.get(kernel.structure)
+            if counts is not None:
+                counts.memory_hits += known is not None
+                counts.compiled += known is None
+            if known is None:
+                known = self._kernels[kernel.structure] = DeviceKernel(kernel, self._home)
+            found.append(known)
+        if counts is not None:
+            counts.compile_seconds += time.perf_counter() - started
+        return found
