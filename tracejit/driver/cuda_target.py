@@ -82,7 +82,9 @@ def _tuple(texts: Sequence[str]) -> str:
 
 
 def placed_there(home: CudaDevice, value: Any, written: bool) -> Any:
-    """As `device_value`; arrays of the host are copied to the device."""
+    """As `device_value`; arrays of the host are copied to the device, but not to be written to."""
+    if written and not hasattr(type(value), "__device_value__"):
+        return None
     found = value if isinstance(value, np.ndarray) else device_value(value, written)
     return home.upload(found).freeze() if isinstance(found, np.ndarray) else found
 
@@ -90,11 +92,9 @@ def placed_there(home: CudaDevice, value: Any, written: bool) -> Any:
 def _write_argument(place: Callable[..., Any], code: Code, leaf: Leaf, layout: str, mutated: bool) -> None:
     name, array = f"a{leaf.position}", leaf.value
     code.namespace.update(place=place, DeviceArray=DeviceArray)
-    code.lines += [
-        f"if {name}.dtype != {code.constant(array.dtype)} or {name}.ndim != {array.ndim}: return MISS",
-        f"if type({name}) is not DeviceArray: {name} = place({name}, {mutated})",
-    ]
-    test = f"type({name}) is not DeviceArray or {name}.home is not {code.constant(array.home)}"
+    code.lines.append(f"if type({name}) is not DeviceArray: {name} = place({name}, {mutated})")
+    test = f"type({name}) is not DeviceArray or {name}.dtype != {code.constant(array.dtype)}"
+    test += f" or len({name}.shape) != {array.ndim} or {name}.home is not {code.constant(array.home)}"
     if layout == "C":
         test += f" or not {name}.contiguous"
     elif not array.contiguous:

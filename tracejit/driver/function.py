@@ -35,6 +35,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 HOT_CALLS = 1000
 """Of so many calls, the signature of the last one gets emitted code (which takes some milliseconds to make)."""
 
+_COPIED = 'arguments that are NumPy arrays are copied to {0}; to be written to, one must be device_put(x, "{0}")'
+"""What is to be known where a function writes to an argument that it cannot write to."""
+
 MAX_TRACES = 64
 """Traces kept for one function; past it, calls that fit none run as plain NumPy."""
 
@@ -215,6 +218,8 @@ class Jitted(Dispatched):
             except SharedMemory:
                 pass
             except Exception as error:  # noqa: BLE001 - the user's own exception, raised again
+                if self.device is not None and self.device.kind != "cpu" and "read-only" in str(error):
+                    error.add_note(_COPIED.format(self.device))
                 raise clarified(error, self.__name__, run) from error.__cause__
         return MISS
 

@@ -50,7 +50,8 @@ def placed(
         raise DeviceMismatch(_mismatch(values, device))
     import_module("tracejit.eager")  # what NumPy's functions do on arrays of a device
     target: Target = import_module("tracejit.driver.cuda_target").cuda_target(where.index, device is not None)
-    moved = [target.constant(value) if _is_host_array(value) else value for value in values]
+    # A copy is read-only: what the function wrote to it, the caller would not see.
+    moved = [target.constant(value).freeze() if _is_host_array(value) else value for value in values]
     given, options = rebuild(tree, moved)
     return given, options, target
 

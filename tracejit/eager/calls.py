@@ -22,6 +22,7 @@ from tracejit.eager.core import (
     wrap,
 )
 from tracejit.eager.recording import Tracked
+from tracejit.runtime.device_array import DeviceArray
 from tracejit.trace.pytree import flatten, rebuild
 
 
@@ -29,6 +30,11 @@ def jitted_call(jitted: Jitted, args: tuple[Any, ...], options: dict[str, Any]) 
     """A jitted function called with Arrays: one operation where it can be traced, else those that it consists of."""
     tracked: list[Tracked] = []
     values, named = value_of(args, tracked), value_of(options, tracked)
+    given: list[Any] = []
+    flatten((values, named), given)
+    if any(type(value) is DeviceArray for value in given) and listeners(tracked) is None:
+        # Nothing is recorded, so that the function may write to the memory of Arrays that nobody else looks at.
+        values, named = _untracked(args), _untracked(options)
     try:
         result = jitted.attempt(values, named)
     except ValueError as error:
@@ -40,6 +46,13 @@ def jitted_call(jitted: Jitted, args: tuple[Any, ...], options: dict[str, Any]) 
         return jitted.function(*args, **options)
     call, leaves = structured(jitted, args, options, not jitted.static_names)
     return record(call, leaves, listeners(tracked) if tracked else None, _own(result, leaves))
+
+
+def _untracked(value: Any) -> Any:
+    """A pytree with the values of those Arrays that derivatives know."""
+    leaves: list[Any] = []
+    tree = flatten(value, leaves)
+    return rebuild(tree, [x._value if isinstance(x, Eager) and x._tracked is not None else x for x in leaves])
 
 
 def one_operation(function: Any, plain_function: Callable[..., Any], args: tuple[Any, ...]) -> Any:

@@ -67,7 +67,9 @@ class Simulator:
 
     def bounds(self, address: int) -> tuple[int, int]:
         """Where the memory begins and ends that an address points into."""
-        begin = max(start for start in self._memory if start <= address)
+        begin = max((start for start in self._memory if start <= address), default=0)
+        if not begin:
+            raise ValueError(f"no memory has the address {address:#x}")
         return begin, begin + self._memory[begin].nbytes - ALIGNMENT
 
     def upload(self, address: int, source: np.ndarray[Any, Any], stream: int) -> None:

@@ -6,17 +6,16 @@ launched - which variant, how many blocks, how much work memory - so that is kep
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tracejit.lower.cuda.kernel import CudaKernel, Device, Variant
-from tracejit.lower.cuda.lowering import lower
+from tracejit.lower.cuda.lowering import choose, lower
 from tracejit.runtime.cuda_adapter import load_kernel
 from tracejit.runtime.device_array import DeviceArray
 from tracejit.runtime.kernel_cache import CacheCounts
@@ -24,9 +23,6 @@ from tracejit.schedule.kernel import Gather, Kernel
 
 SIMULATED_BLOCK = 32
 """Threads of a block in the simulator, each of which is one of Python's."""
-
-BLOCK = 256
-"""Threads of a block on a GPU."""
 
 VECTOR_BYTES = 16
 """What an address is a multiple of where vectors are loaded from it."""
@@ -57,7 +53,8 @@ class DeviceKernel:
         self._gathered = tuple(number in gathered for number in passed)
         self._place = {number: place for place, number in enumerate(passed)}
         self.can_fail = bool(gathered)
-        self._axes = kernel.axes
+        self._ranks = tuple(kernel.operands[number].rank for number in passed)
+        self._axes, self._numbers = kernel.axes, kernel.axes + kernel.integers
         self._compiled: dict[Variant, tuple[CudaKernel, Sequence[Any] | None]] = {}
         self._plans: dict[Any, _Plan] = {}
         self._lock = threading.Lock()
@@ -67,11 +64,14 @@ class DeviceKernel:
         home = self._home
         stream = home.stream
         words: list[Any] = []
-        key: list[Any] = [numbers[: self._axes]]
-        for array, gathered in zip(arrays, self._gathered, strict=True):
+        key: list[Any] = [numbers[: self._numbers]]
+        for array, rank, gathered in zip(arrays, self._ranks, self._gathered, strict=True):
             if array.block.stream != stream:
                 array.block.used_by(stream)
             address, strides = array.address, array.strides
+            if len(strides) != rank:
+                # The kernel walks through the last axes as one.
+                strides = (*strides[: rank - 1], array.dtype.itemsize)
             words.append(address)
             words += strides
             key += (strides, address % VECTOR_BYTES)
@@ -94,7 +94,7 @@ class DeviceKernel:
         """Choose a variant for a call, compile it if need be, and reckon its launches."""
         extents = numbers[: self._axes]
         with self._lock:
-            variant = self._variant(arrays, extents)
+            variant = self._variant(arrays, numbers)
             lowered, launches = self._loaded(variant)
         device = self._device()
         plan = _Plan(
@@ -113,24 +113,23 @@ class DeviceKernel:
     def _device(self) -> Device:
         return Device(self._home.processors, self._home.shared_bytes)
 
-    def _variant(self, arrays: Sequence[DeviceArray], extents: tuple[int, ...]) -> Variant:
+    def _variant(self, arrays: Sequence[DeviceArray], numbers: tuple[Any, ...]) -> Variant:
+        extents = numbers[: self._axes]
         spans = [sum(abs(s) * n for s, n in zip(array.strides, array.shape, strict=True)) for array in arrays]
-        narrow = max(math.prod(max(1, n) for n in extents), *spans, 0) < 1 << 31
-        block = SIMULATED_BLOCK if self._home.driver.simulated else BLOCK
-        variant = Variant(32 if narrow else 64, True, True, block)
-        aligned = self._lowered(variant).aligned
-        if not aligned or not all(self._is_aligned(arrays[self._place[number]]) for number in aligned):
-            variant = Variant(variant.index_bits, False, True, block)
+        reach = max([0, *spans, *map(abs, numbers[self._axes : self._numbers])])
+        variant = choose(self.kernel, extents, reach, lambda number: self._is_aligned(number, arrays))
+        if self._home.driver.simulated:
+            variant = replace(variant, block=SIMULATED_BLOCK)
         if any(x.shared(extents) > self._home.shared_bytes for x in self._lowered(variant).launches):
-            variant = Variant(variant.index_bits, variant.vector, False, block)
+            variant = replace(variant, shared=False)
         return variant
 
-    @staticmethod
-    def _is_aligned(array: DeviceArray) -> bool:
-        others = [s for s in array.strides if s != array.itemsize]
-        return array.address % VECTOR_BYTES == 0 and (
-            array.contiguous or all(stride % VECTOR_BYTES == 0 for stride in others)
-        )
+    def _is_aligned(self, number: int, arrays: Sequence[DeviceArray]) -> bool:
+        """Are an operand's address and all strides but the unit one multiples of a vector?"""
+        place = self._place[number]
+        array, rank = arrays[place], self._ranks[place]
+        strides = array.strides if len(array.strides) == rank else array.strides[: rank - 1]
+        return not array.address % VECTOR_BYTES and not any(s % VECTOR_BYTES for s in strides if s != array.itemsize)
 
     def _lowered(self, variant: Variant) -> CudaKernel:
         if variant not in self._compiled:

@@ -1,0 +1,296 @@
+"""Programs on a device, compared with NumPy: `python -m tests.device_cases GROUP` runs a group in the simulator.
+
+Each case is a function without arguments that raises where something is wrong.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+
+import numpy as np
+
+import tracejit as tj
+
+GROUPS: dict[str, dict[str, Callable[[], None]]] = {}
+
+
+def case(group: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    def register(function: Callable[[], None]) -> Callable[[], None]:
+        GROUPS.setdefault(group, {})[function.__name__] = function
+        return function
+
+    return register
+
+
+def check(function, *args, rtol=1e-12, atol=1e-13, **options):
+    """jit(device="cuda") of a function gives what NumPy gives, twice (the second call traces nothing)."""
+    expected = function(*args)
+    jitted = tj.jit(function, device="cuda", **options)
+    for _ in range(2):
+        compare(jitted(*args), expected, rtol, atol)
+    assert jitted.stats.traces == len(jitted.roots) + jitted.branches
+    return jitted
+
+
+def compare(found, expected, rtol, atol):
+    if isinstance(expected, (tuple, list)):
+        assert type(found) is type(expected) and len(found) == len(expected)
+        for a, b in zip(found, expected, strict=True):
+            compare(a, b, rtol, atol)
+    elif isinstance(expected, dict):
+        assert found.keys() == expected.keys()
+        for key in expected:
+            compare(found[key], expected[key], rtol, atol)
+    else:
+        assert isinstance(found, tj.Array), type(found)
+        assert found.device == tj.Device("cuda")
+        value, wanted = np.asarray(found), np.asarray(expected)
+        assert value.dtype == wanted.dtype, (value.dtype, wanted.dtype)
+        assert value.shape == wanted.shape, (value.shape, wanted.shape)
+        np.testing.assert_allclose(value, wanted, rtol, atol)
+
+
+def raises(kind, function, *parts):
+    """The text of the exception, which has these parts."""
+    try:
+        function()
+    except kind as error:
+        text = str(error) + "".join(getattr(error, "__notes__", ()))
+        for part in parts:
+            assert part in text, text
+        return text
+    raise AssertionError(f"no {kind.__name__}")
+
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=37), RNG.normal(size=37)
+MATRIX = RNG.normal(size=(5, 7))
+
+
+# ---- arrays
+
+
+@case("arrays")
+def put_and_read_back():
+    x = tj.device_put({"w": MATRIX, "n": 3, "s": np.float32(2)}, "cuda")
+    assert x["n"] == 3 and x["w"].device == x["s"].device == tj.Device("cuda:0")
+    assert x["w"].shape == (5, 7) and x["w"].dtype == float and x["s"].dtype == np.float32 and x["s"].shape == ()
+    np.testing.assert_array_equal(np.asarray(x["w"]), MATRIX)
+    np.testing.assert_array_equal(x["w"].numpy(), MATRIX)
+    assert float(x["s"]) == 2.0 and x["w"][1, 2].item() == MATRIX[1, 2] and x["w"].tolist() == MATRIX.tolist()
+    assert x["w"].to("cuda") is x["w"] and x["w"].to("cpu").device == tj.Device("cpu")
+    np.testing.assert_array_equal(x["w"].to("cpu"), MATRIX)
+    assert repr(tj.device_put(np.array([1.0, 2.0]), "cuda")) == "Array([1., 2.], device='cuda:0')"
+    assert tj.device_put(x["w"], "cuda") is x["w"]
+    assert tj.devices() == [tj.Device("cpu"), tj.Device("cuda", 0)]
+
+
+@case("arrays")
+def views():
+    x = tj.device_put(MATRIX, "cuda")
+    for key in (1, -1, slice(1, 4), (slice(None), 2), (slice(None, None, -2), None, 3), ..., (..., -1)):
+        np.testing.assert_array_equal(np.asarray(x[key]), MATRIX[key])
+    np.testing.assert_array_equal(np.asarray(x.T), MATRIX.T)
+    np.testing.assert_array_equal(np.asarray(x.reshape(7, 5)), MATRIX.reshape(7, 5))
+    np.testing.assert_array_equal(np.asarray(x.T.reshape(-1)), MATRIX.T.reshape(-1))
+    np.testing.assert_array_equal(np.asarray(x.T.copy()), MATRIX.T)
+    assert [row.shape for row in x] == [(7,)] * 5
+
+
+@case("arrays")
+def writes_show_in_views():
+    plain, x = MATRIX.copy(), tj.device_put(MATRIX, "cuda")
+    row, plain_row = x[1], plain[1]
+    first, plain_first = x[0, 0], plain[0, 0]
+    x[1:3] = 4.0
+    plain[1:3] = 4.0
+    row[2] = -1
+    plain_row[2] = -1
+    x += 1
+    plain += 1
+    x[:, 0] = x[:, 1]
+    plain[:, 0] = plain[:, 1]
+    for found, expected in ((x, plain), (row, plain_row), (first, plain_first)):
+        np.testing.assert_array_equal(np.asarray(found), expected)
+
+
+@case("arrays")
+def eager_operations():
+    x, y = tj.device_put(X, "cuda"), tj.device_put(Y, "cuda")
+    compare(x + y * 2 - 1, X + Y * 2 - 1, 0, 0)
+    compare(np.where(x > 0, x, -y), np.where(X > 0, X, -Y), 0, 0)
+    compare(-x, -X, 0, 0)
+    compare(2.0 / x, 2.0 / X, 0, 0)
+    compare(x.astype(np.float32), X.astype(np.float32), 0, 0)
+    compare(x < y, X < Y, 0, 0)
+    compare(tj.sin(x), np.sin(X), 1e-14, 0)
+    s = x[0]
+    t = s
+    s += 1  # a scalar is another one afterwards
+    assert t.item() == X[0] and s.item() == X[0] + 1
+
+
+@case("arrays")
+def devices_do_not_mix():
+    x = tj.device_put(X, "cuda")
+    text = "add is given arrays of different devices: float64[37] on cuda:0, float64[37] on cpu"
+    raises(ValueError, lambda: x + Y, text, "tracejit.device_put(x")
+    raises(ValueError, lambda: tj.jit(lambda a, b: a * b)(x, Y), "arrays of different devices meet", "cuda:0")
+    raises(ValueError, lambda: tj.jit(lambda a: a * 2, device="cpu")(x), "jitted for cpu", "x.to('cpu')")
+    raises(ValueError, lambda: x.__setitem__(slice(None), Y), "assigned an array of NumPy's")
+    compare(x * np.float64(2), X * 2, 0, 0)
+
+
+@case("arrays")
+def other_libraries_share_memory():
+    x = tj.device_put(MATRIX, "cuda")
+    interface = x[1:].__cuda_array_interface__
+    assert interface["shape"] == (4, 7) and interface["typestr"] == "<f8" and interface["version"] == 3
+    assert interface["data"][0] == x.__cuda_array_interface__["data"][0] + 56
+    assert x.T.__cuda_array_interface__["strides"] == (8, 56)
+    assert x.__dlpack_device__() == (2, 0)
+    again = tj.from_dlpack(x)
+    assert again.__cuda_array_interface__["data"] == x.__cuda_array_interface__["data"]
+    transposed = tj.from_dlpack(x.T)
+    del x
+    np.testing.assert_array_equal(np.asarray(again), MATRIX)
+    np.testing.assert_array_equal(np.asarray(transposed), MATRIX.T)
+
+
+@case("arrays")
+def memory_is_recycled():
+    from tracejit.runtime.devices import cuda_home
+
+    home = cuda_home(0)
+    x = tj.device_put(np.ones(1000), "cuda")
+    before = tj.memory_stats("cuda")
+    for _ in range(5):
+        y = tj.device_put(np.ones(1000), "cuda")
+    after = tj.memory_stats("cuda")
+    assert after.requests == before.requests + 5 and after.driver_calls <= before.driver_calls + 2
+    assert after.in_use == before.in_use + 8192
+    del x, y
+    assert tj.memory_stats("cuda").in_use == before.in_use - 8192
+    tj.set_memory_limit(tj.memory_stats("cuda").in_use + 4096)
+    try:
+        raises(MemoryError, lambda: tj.device_put(np.ones(5000), "cuda"), "no memory on cuda:0", "its limit is")
+        tj.device_put(np.ones(500), "cuda")
+    finally:
+        tj.set_memory_limit(None)
+    home.memory.trim()
+    assert tj.memory_stats("cuda").idle == 0
+
+
+# ---- functions
+
+
+@case("elementwise")
+def chain():
+    jitted = check(lambda x, y: np.sin(x) ** 2 + np.cos(y) * np.exp(-x * y), X, Y, rtol=1e-14)
+    x, y = tj.device_put((X, Y), "cuda")
+    compare(jitted(x, y), jitted.function(X, Y), 1e-14, 0)
+    compare(jitted(x[::2], y[::2]), jitted.function(X[::2], Y[::2]), 1e-14, 0)
+    compare(jitted(x[:20], y[:20]), jitted.function(X[:20], Y[:20]), 1e-14, 0)
+    assert "runs on cuda:0" in jitted.explain(x, y).native
+
+
+@case("elementwise")
+def jit_follows_its_arguments():
+    f = tj.jit(lambda x, n: {"twice": x * n, "pair": (x + 1, -x)})
+    x = tj.device_put(MATRIX, "cuda")
+    compare(f(x, 2), {"twice": MATRIX * 2, "pair": (MATRIX + 1, -MATRIX)}, 0, 0)
+    assert isinstance(f(MATRIX, 2)["twice"], np.ndarray)
+    compare(f(x.T, 3.0)["twice"], MATRIX.T * 3, 0, 0)
+    calls = f.stats.traces
+    compare(f(x, 2)["twice"], MATRIX * 2, 0, 0)
+    assert f.stats.traces == calls
+
+
+@case("elementwise")
+def dtypes():
+    for dtype in "?bhilqBHILQefd":
+        values = (RNG.normal(size=19) * 40).astype(dtype)
+        check(lambda x: (x + x, x * 2, np.where(x > 0, x, 1)), values)
+        check(lambda x: x.astype(np.float64) / 3, values)
+
+
+@case("elementwise")
+def broadcasting_and_scalars():
+    check(lambda a, b, c: a[:, None] * b[None, :] + c, X[:5], Y[:6], 2.5)
+    check(lambda a, c: a * c + np.float64(3), MATRIX, np.float64(0.5))
+    check(lambda a: np.broadcast_to(a, (3, 5)), X[:5])
+    check(lambda n: np.zeros(n) + n, 6)
+    check(lambda a: a + np.arange(7.0), MATRIX)
+    check(lambda a: (a[:0] * 2, a.T), MATRIX)
+    table = np.arange(7.0)
+    check(lambda a: a * table, MATRIX)
+
+
+@case("elementwise")
+def writes_to_arguments():
+    def f(x, y):
+        x += y
+        x[1:3] = 0
+        return x * 2
+
+    plain, x = X.copy(), tj.device_put(X, "cuda")
+    jitted = tj.jit(f)
+    for _ in range(3):
+        expected = f(plain, Y)
+        compare(jitted(x, tj.device_put(Y, "cuda")), expected, 0, 0)
+        compare(x, plain, 0, 0)
+    raises(ValueError, lambda: tj.jit(f, device="cuda")(X, Y), "read-only")
+
+
+@case("elementwise")
+def stencil_loop():
+    def jacobi(grid, steps):
+        for _ in range(steps):
+            grid[1:-1, 1:-1] = 0.25 * (grid[:-2, 1:-1] + grid[2:, 1:-1] + grid[1:-1, :-2] + grid[1:-1, 2:])
+        return grid + 0
+
+    start = RNG.normal(size=(8, 9))
+    x = tj.device_put(start, "cuda")
+    compare(tj.jit(jacobi)(x, 5), jacobi(plain := start.copy(), 5), 0, 0)
+    compare(x, plain, 0, 0)
+
+
+@case("elementwise")
+def a_value_decides():
+    def f(x):
+        if x[0] > 0:
+            return x * 2
+        return x - 1
+
+    jitted = tj.jit(f)
+    for values in (X, -X, np.abs(X), X):
+        compare(jitted(tj.device_put(values, "cuda")), f(values), 0, 0)
+    assert jitted.stats.traces == 2
+
+
+@case("elementwise")
+def what_only_numpy_does():
+    x = tj.device_put(X, "cuda")
+    for where in (tj.jit(lambda a: np.unique(a) + 1), np.unique):
+        raises(TypeError, lambda where=where: where(x), "np.unique has no kernel", "cuda:0", 'x.to("cpu")')
+    raises(
+        TypeError, lambda: tj.jit(lambda a: np.partition(a, 3) + 1)(x), "np.partition has no kernel", "device_cases.py"
+    )
+
+
+def main(groups: list[str]) -> int:
+    failed = 0
+    for group in groups:
+        for name, function in GROUPS[group].items():
+            try:
+                function()
+            except BaseException:
+                failed += 1
+                print(f"---- {name}\n{traceback.format_exc()}")
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]) != 0)
