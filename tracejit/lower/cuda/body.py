@@ -41,6 +41,7 @@ class Body:
     """Writes a kernel's instructions into a text.
 
     axes: the place on each axis, as an expression.
+    store_guard: a condition on the threads that store; empty for all.
     levels: what is known: values by instruction number, those of an inner block in a level of their own.
     """
 
@@ -52,6 +53,7 @@ class Body:
         self.stored: dict[Store, list[str]] = {}
         self._by_number = {line.number: line for line in kernel.instructions}
         self._results: dict[int, tuple[TextScalar, ...]] = {}
+        self.store_guard = ""
         self.scratch_place: Callable[[int, str], str] = lambda operand, place: place
 
     # ---- indices
@@ -186,7 +188,15 @@ class Body:
         if body in self.stored:
             self.stored[body].append(self.text.define(stored))
         else:
-            self.text.line(f"{self.element(body.operand, [self.place(x) for x in body.indices])} = {stored}")
+            self.guarded(f"{self.element(body.operand, [self.place(x) for x in body.indices])} = {stored}")
+
+    def guarded(self, line: str) -> None:
+        """A line that writes to memory, for those threads that are to do it."""
+        if not self.store_guard:
+            self.text.line(line)
+            return
+        with self.text.block(f"if {self.store_guard}:"):
+            self.text.line(line)
 
     def memory_text(self, value: TextScalar, operand: int) -> str:
         """A value in the form that memory has it."""

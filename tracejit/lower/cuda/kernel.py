@@ -52,12 +52,14 @@ class Variant:
     vector: loads and stores of 16 bytes; allowed where `CudaKernel.aligned` says so.
     shared: scratch rows in shared memory; allowed where every `Launch.shared` fits `Device.shared_bytes`. Otherwise
         they are work arrays.
+    row: threads that share a row of a kernel of rows or columns: 1, a power of two up to 32, or `block`.
     block: threads in a block, a power of two from 32 to 1024 (the simulator runs a Python thread for each).
     """
 
     index_bits: int = 64
     vector: bool = False
     shared: bool = True
+    row: int = 32
     block: int = 256
 
 
@@ -101,6 +103,7 @@ class Launch:
     """One launch of a function of the text; those of a kernel follow each other in stream order.
 
     form: what a thread does: "map", "rows", "columns", "reduce_all", "combine", "panels", ...
+    row: threads that share a row of a kernel of rows or columns: 1, a power of two up to 32, or `block`.
     block: threads in a block, along x.
     grid: `(extents, device)` to the number of blocks, along x; 0: there is nothing to launch.
     shared: `extents` to the bytes of dynamic shared memory.

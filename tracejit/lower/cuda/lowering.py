@@ -8,6 +8,8 @@ from dataclasses import replace
 
 from tracejit.lower.cuda.elementwise import element_vectors, elementwise, is_elementwise
 from tracejit.lower.cuda.kernel import INDEX_LIMIT, CudaKernel, Extents, NoCudaKernel, Variant
+from tracejit.lower.cuda.reduce_all import reduce_all
+from tracejit.lower.cuda.rows import rows
 from tracejit.schedule.kernel import Kernel
 
 
@@ -19,6 +21,10 @@ def lower(kernel: Kernel, variant: Variant | None = None) -> CudaKernel:
     variant = Variant() if variant is None else variant
     if is_elementwise(kernel):
         return elementwise(kernel, variant)
+    if kernel.form in ("map", "reduce_columns"):
+        return rows(kernel, variant)
+    if kernel.form == "reduce_all":
+        return reduce_all(kernel, variant)
     raise NoCudaKernel(f"kernels of the form {kernel.form!r}")
 
 

@@ -26,13 +26,17 @@ DTYPES = (
 """Names of scalar types in a text; a bool is what a comparison gives.  Those of arrays end in `_dtype`."""
 
 
+QUIET = "errstate"
+"""The name of what keeps NumPy's warnings away in the simulator."""
+
+
 def simulated_names(cuda: Any) -> dict[str, Any]:
     """The names as the simulator has them; `cuda` is its module numba.cuda."""
     types = {name: getattr(np, name) for name in DTYPES}
     types |= {f"{name}_dtype": np.dtype(name) for name in DTYPES}
     values = {name: x.simulate for name, x in DEVICE_FUNCTIONS.items()}
     memory = {name: x.simulate for name, x in MEMORY_FUNCTIONS.items()}
-    return {**types, **values, **memory, "cuda": cuda, "inf": math.inf, "nan": math.nan}
+    return {**types, **values, **memory, QUIET: np.errstate, "cuda": cuda, "inf": math.inf, "nan": math.nan}
 
 
 def compiled_names(cuda: Any, intrinsic: Callable[..., Any], types: Any) -> dict[str, Any]:
@@ -57,7 +61,13 @@ def functions(kernel: CudaKernel, names: dict[str, Any], helper: Callable[..., A
     for name in list(scope):
         if name.startswith(HELPER_PREFIX):
             scope[name] = helper(scope[name])
-    return {launch.function: scope[launch.function] for launch in kernel.launches}
+    made = [launch.function for launch in kernel.launches]
+    if QUIET in names:  # NumPy's warnings are a matter of the thread, and the simulator starts its own
+        for name in made:
+            scope[f"plain_{name}"] = scope[name]
+            body = f"    with {QUIET}(all='ignore'):\n        plain_{name}(*words)\n"
+            exec(f"def {name}(*words):\n{body}", scope)  # noqa: S102
+    return {name: scope[name] for name in made}
 
 
 def helper_intrinsic(intrinsic: Callable[..., Any]) -> Callable[..., Any]:

@@ -156,7 +156,7 @@ def _by_vectors(
         body.axes[plan.axis] = place
         for store, values in body.stored.items():
             where = body.index(body.offset(store.operand, [body.place(x) for x in store.indices]))
-            text.line(f"store_vector{plan.lanes}({body.names[store.operand]}, {where}, ({', '.join(values)}))")
+            body.guarded(f"store_vector{plan.lanes}({body.names[store.operand]}, {where}, ({', '.join(values)}))")
         body.stored = {}
     with text.block("else:"):
         one = text.fresh("i")
