@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from tests.cuda_rig import simulate
+from tracejit.lower.cuda.choice import vectorized
 from tracejit.lower.cuda.kernel import CudaKernel, Variant
-from tracejit.lower.cuda.lowering import lower, vectorized
+from tracejit.lower.cuda.lowering import lower
 from tracejit.runtime import kernel_cache
 from tracejit.schedule.kernel import Kernel
 

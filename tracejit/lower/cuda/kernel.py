@@ -46,7 +46,7 @@ INDEX_LIMIT = 1 << 30
 
 @dataclass(frozen=True)
 class Variant:
-    """Choices that are made by looking at a call (see `lowering.choose`); every kernel takes the default one.
+    """Choices that are made by looking at a call (see `choice.choose`); every kernel takes the default one.
 
     index_bits: 32 where the product of the extents, and every byte offset into an operand, is below `INDEX_LIMIT`.
     vector: loads and stores of 16 bytes; allowed where `CudaKernel.aligned` says so.

@@ -24,10 +24,15 @@ import numpy as np
 
 from tracejit.lower.cuda.body import Body
 from tracejit.lower.placement import Placement
-from tracejit.schedule.kernel import Index, Instruction, Kernel, Load, Operand, Store, blocks
+from tracejit.ops.table import OPS
+from tracejit.schedule.kernel import Apply, Index, Instruction, Kernel, Load, Operand, Store, blocks
 
 VECTOR_BYTES = 16
 """Bytes of one vector load or store: the most that a thread moves in one instruction."""
+
+
+MOST_INSTRUCTIONS = 800
+"""Instructions for the places of a vector, by the ops' costs, that are worth the time to compile them."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,13 @@ def vectors(kernel: Kernel, axis: int, lines: Sequence[Instruction]) -> Vectors 
     stores = tuple(line.body for line in lines if isinstance(line.body, Store) and _is_dense(kernel, axis, line.body))
     sizes = [np.dtype(kernel.operands[n].dtype).itemsize for n in Vectors(axis, 1, loads, stores).operands]
     lanes = VECTOR_BYTES // max(sizes, default=VECTOR_BYTES)
+    while lanes > 1 and lanes * _cost(lines) > MOST_INSTRUCTIONS:
+        lanes //= 2
     return Vectors(axis, lanes, loads, stores) if lanes > 1 else None
+
+
+def _cost(lines: Sequence[Instruction]) -> int:
+    return sum(OPS[line.body.op].cost if line.body.op in OPS else 1 for line in lines if isinstance(line.body, Apply))
 
 
 def _is_dense(kernel: Kernel, axis: int, body: Load | Store) -> bool:
