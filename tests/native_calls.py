@@ -18,7 +18,10 @@ ROOT = Path(__file__).resolve().parent.parent
 def same(found: Any, wanted: Any) -> None:
     """Equal in values (bit for bit), types, dtypes, shapes and layouts."""
     assert type(found) is type(wanted)
-    if isinstance(wanted, (tuple, list)):
+    if isinstance(wanted, dict):
+        assert list(found) == list(wanted)
+        same(list(found.values()), list(wanted.values()))
+    elif isinstance(wanted, (tuple, list)):
         assert len(found) == len(wanted)
         for a, b in zip(found, wanted, strict=True):
             same(a, b)

@@ -121,8 +121,7 @@ def _steps_text(program: Program, values: dict[str, int], before: str) -> list[s
             moved = _bytes_moved(step, values)
             lines += ["", f"kernel {number} ({step.kernel.form}{moved}):", python_source(step.kernel)]
         elif isinstance(step, (CallNumpy, CallInPlace)):
-            name = step.call.name if step.call is not None else "np.matmul"
-            lines += ["", f"step {number}: NumPy's {name}"]
+            lines += ["", f"step {number}: NumPy's {step.call.name}"]
         elif isinstance(step, Multiply):
             lines += ["", f"step {number}: np.matmul"]
         elif isinstance(step, Loop):

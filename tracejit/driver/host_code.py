@@ -193,9 +193,5 @@ def call_text(code: Code, call: Call, operands: list[str]) -> str:
 def _write_call(code: Code, step: CallNumpy) -> None:
     operands = [operand(code, buffer) for buffer in step.operands]
     code.use("asarray")
-    if step.call is None:
-        code.use("matmul")
-        text = f"matmul({', '.join(operands)})"
-    else:
-        text = call_text(code, step.call, operands)
+    text = call_text(code, step.call, operands)
     code.lines.append(f"{step.target.name} = asarray({text}, {code.constant(step.target.dtype)}, order='C')")

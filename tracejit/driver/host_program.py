@@ -31,7 +31,7 @@ class _Writer:
     raise_index: Callable[..., Any]
 
     def steps(self, program: Program) -> None:
-        released = _released(program)
+        gone = released(program)
         for position, step in enumerate(program.steps):
             if isinstance(step, Loop):
                 self.loop(step)
@@ -39,7 +39,7 @@ class _Writer:
                 self.branch(step)
             else:
                 write_step(self.code, step, self.kernels, self.raise_index)
-            self.code.lines += [f"{buffer.name} = None" for buffer in released.get(position, ())]
+            self.code.lines += [f"{buffer.name} = None" for buffer in gone.get(position, ())]
 
     def loop(self, step: Loop) -> None:
         """A `for`; where a condition decides, one without end."""
@@ -91,7 +91,7 @@ class _Writer:
             self.code.lines.append(f"{left} = {right}")
 
 
-def _released(program: Program) -> dict[int, list[Buffer]]:
+def released(program: Program) -> dict[int, list[Buffer]]:
     """Position -> the buffers to let go of after that step: what the program made itself, and views of it.
 
     Views hold their memory as well as buffers do; what NumPy returned is memory like any other: kept until the end,

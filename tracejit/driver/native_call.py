@@ -1,7 +1,7 @@
 """A traced segment as a native call: the same guards, steps and results as its host function, for emitted code.
 
-Only what a hot small call consists of: plain arguments, guards on sizes, numbers and surroundings, kernels, fresh
-results.  Whatever else a segment does - NumPy calls, views, host loops - is refused with `NotNative`.
+Only what a hot small call consists of: plain arguments, guards on sizes, numbers and surroundings, kernels, matrix
+products, views, fresh results.  Whatever else a segment does - NumPy calls, host loops - is refused with `NotNative`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ import numpy as np
 from tracejit.driver.arguments import Arguments
 from tracejit.driver.cpu_target import flag_test
 from tracejit.driver.host_code import ALIGNED
-from tracejit.driver.segment_code import essential, overlapping_pairs
-from tracejit.lower.abi import FINAL, MAIN, has_final, layout
+from tracejit.driver.native_steps import Steps, Table, canonical, constants, fails_after_writing
+from tracejit.driver.segment_code import essential, origin_of
 from tracejit.lower.call_plan import (
-    Allocation,
     Argument,
     ArrayLeaf,
     CallPlan,
@@ -26,9 +25,9 @@ from tracejit.lower.call_plan import (
     Constant,
     FreshArray,
     FreshScalar,
+    FreshView,
     Item,
     Items,
-    KernelCall,
     NumberLeaf,
     Outside,
     Packed,
@@ -36,36 +35,14 @@ from tracejit.lower.call_plan import (
     SameLeaf,
     ScalarLeaf,
 )
-from tracejit.lower.launch_cost import launch_cost
 from tracejit.lower.linking import NotNative
-from tracejit.runtime.machine import machine
 from tracejit.runtime.machine_code import LoadedKernel
-from tracejit.runtime.vectorcall import Address, CallDraft
-from tracejit.schedule.kernel import Gather, Kernel, Loop
-from tracejit.schedule.steps import Allocate, Buffer, Launch, Program
+from tracejit.runtime.vectorcall import CallDraft
+from tracejit.schedule.steps import Buffer, Program
 from tracejit.trace.number import HostNumber
 from tracejit.trace.pytree import Tree
 from tracejit.trace.state import Leaf, Trace
 from tracejit.trace.tracer import Tracer
-
-
-@dataclass(eq=False, repr=False)
-class _Table:
-    """Objects and addresses, each with a slot of its own."""
-
-    entries: list[Any] = field(default_factory=list)
-    _slots: dict[int, int] = field(default_factory=dict)
-
-    def slot(self, value: Any) -> int:
-        """The slot of an object."""
-        if id(value) not in self._slots:
-            self._slots[id(value)] = self.address(value)
-        return self._slots[id(value)]
-
-    def address(self, value: Any) -> int:
-        """A new slot."""
-        self.entries.append(value)
-        return len(self.entries) - 1
 
 
 def draft_call(
@@ -83,16 +60,17 @@ def draft_call(
     results: for each leaf of the result's tree the traced value, and the buffer of its own that holds it, if any.
     """
     mutated = {leaf for leaf, _ in program.writebacks}
-    table = _Table()
+    table = Table()
     leaves = _Leaves(trace, layouts, mutated, table, iter([leaf for leaf in trace.leaves if not leaf.captured]))
     positional, keywords = arguments.tree.children
     number = iter(zip(arguments.leaves, arguments.dynamic, strict=True))
     items = [leaves.item(child, number) for child in (*positional.children, *keywords.children)]
-    captured = [leaves.captured(leaf) for leaf in trace.leaves if leaf.captured] + _constants(table, program)
+    captured = [leaves.captured(leaf) for leaf in trace.leaves if leaf.captured] + constants(table, program)
     giver = _Results(table, program, iter(results))
     result = giver.result(tree)
     _refuse_writebacks(program)
-    steps = _steps(table, program, kernels, giver.scalars)
+    kept = {origin_of(buffer, program) for buffer in (*program.outputs, *(b for _, b in program.writebacks))}
+    steps = Steps(table, layouts, giver.scalars, giver.objects, kept).steps(program, kernels)
     return CallDraft(
         CallPlan(
             tuple(items[: len(positional.children)]),
@@ -101,13 +79,31 @@ def draft_call(
             tuple(captured),
             tuple(essential(list(trace.guards))),
             tuple(trace.definitions.items()),
-            tuple((f"a{a}", f"a{b}") for a, b in overlapping_pairs(trace.leaves, mutated)),
+            _apart(trace, mutated),
             tuple(steps),
             result,
-            not leaves.borrowed,
+            tuple(leaves.borrowed),
         ),
         tuple(table.entries),
     )
+
+
+def _apart(trace: Trace, mutated: set[int]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The arrays that are written to, and the others."""
+    arrays = [leaf.position for leaf in trace.leaves if leaf.kind == "array"]
+    written, others = ([a for a in arrays if (a in mutated) == wanted] for wanted in (True, False))
+    return tuple(f"a{a}" for a in written), tuple(f"a{a}" for a in others)
+
+
+def _refuse_writebacks(program: Program) -> None:
+    """No index is out of bounds once an argument has been written to, for a call that fails is made again.
+
+    What is copied to an argument at the end must be no argument itself.
+    """
+    if fails_after_writing(program, {leaf for leaf, _ in program.writebacks}):
+        raise NotNative("a kernel that can fail, and writes to an argument")
+    if any(origin_of(b, program).kind != "allocated" for leaf, b in program.writebacks if b.name != f"a{leaf}"):
+        raise NotNative("an argument that takes a copy of what is no new memory")
 
 
 # ---- arguments
@@ -120,29 +116,36 @@ class _Leaves:
     trace: Trace
     layouts: Mapping[int, str]
     mutated: set[int]
-    table: _Table
+    table: Table
     dynamic: Any
-    borrowed: bool = False
+    borrowed: list[str] = field(default_factory=list)
 
-    def item(self, tree: Tree, values: Any) -> Item:
-        """One argument; values: the leaves of all arguments, and whether each enters the trace."""
+    def item(self, tree: Tree, values: Any, held: bool = True) -> Item:
+        """One argument; values: the leaves of all arguments, and whether each enters the trace.
+
+        held: whether it stays for as long as the call takes, whatever other threads do to lists and dicts.
+        """
         if tree.kind is not None:
-            if tree.kind not in (tuple, list):
+            if tree.kind not in (tuple, list, dict):
                 raise NotNative(f"an argument of type {tree.kind.__name__}")
-            self.borrowed |= tree.kind is list
-            return Items(tree.kind.__name__, tuple(self.item(child, values) for child in tree.children))
+            held = held and tree.kind is tuple
+            items = tuple(self.item(child, values, held) for child in tree.children)
+            keys = tuple(map(self.table.slot, tree.keys)) if tree.kind is dict else ()
+            return Items(tree.kind.__name__, items, keys)
         value, dynamic = next(values)
         if not dynamic:
             return SameLeaf(self.table.slot(value))
         leaf = next(self.dynamic)
         name = f"a{leaf.position}"
+        if not held and leaf.kind in ("array", "generic"):
+            self.borrowed.append(name)
         if leaf.kind == "number":
             if type(leaf.value) not in (int, float, bool):
                 raise NotNative(f"a {type(leaf.value).__name__}")
             return NumberLeaf(name, type(leaf.value).__name__)
         if leaf.kind == "generic":
             dtype = leaf.value.dtype
-            return ScalarLeaf(name, self.table.slot(dtype.type), self.table.slot(_canonical(dtype)), ALIGNED)
+            return ScalarLeaf(name, self.table.slot(dtype.type), self.table.slot(canonical(dtype)), ALIGNED)
         if leaf.kind != "array":
             raise NotNative(f"an argument of kind {leaf.kind}")
         return self._array(leaf, name)
@@ -152,7 +155,7 @@ class _Leaves:
         bits, expected = flag_test(array, layout_class, leaf.position in self.mutated)
         first = array.itemsize if layout_class == "C" and array.ndim == 1 else None
         last = array.itemsize if layout_class == "unit" else None
-        descriptor = self.table.slot(_canonical(array.dtype))
+        descriptor = self.table.slot(canonical(array.dtype))
         return ArrayLeaf(name, descriptor, array.itemsize, self._axes(leaf), (bits, expected), first, last)
 
     def captured(self, leaf: Leaf) -> Captured:
@@ -164,92 +167,10 @@ class _Leaves:
         return tuple(names.get((leaf.position, axis), "") for axis in range(np.ndim(leaf.value)))
 
 
-def _canonical(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The one object that nearly every array of a dtype has."""
-    return np.dtype(dtype.type) if dtype.isnative else dtype
-
-
-def _outside(table: _Table, kind: str, owner: Any, key: str, value: Any) -> Outside:
+def _outside(table: Table, kind: str, owner: Any, key: str, value: Any) -> Outside:
     if kind not in ("global", "cell", "attribute"):
         raise NotNative("a guard on the items of a container")
     return Outside(kind, table.slot(owner), table.slot(key), table.slot(value))
-
-
-def _constants(table: _Table, program: Program) -> list[Captured]:
-    """Arrays that the graph itself holds; there is nothing to guard."""
-    launched = [buffer for step in program.steps if isinstance(step, Launch) for buffer in step.buffers]
-    constants = dict.fromkeys(buffer for buffer in launched if buffer.kind == "constant")
-    return [Captured(b.name, table.slot(np.array(b.data)), b.dtype.itemsize, ()) for b in constants]
-
-
-# ---- steps
-
-
-def _refuse_writebacks(program: Program) -> None:
-    """Arguments are written to in place, by kernels that cannot fail (a call that fails is made again)."""
-    if any(buffer.name != f"a{leaf}" for leaf, buffer in program.writebacks):
-        raise NotNative("an argument that takes a copy of a result")
-    if program.writebacks and any(_can_fail(kernel) for kernel in program.kernels):
-        raise NotNative("a kernel that can fail, and writes to an argument")
-
-
-def _can_fail(kernel: Kernel) -> bool:
-    gathers = any(isinstance(line.body, Gather) for line in kernel.instructions)
-    return gathers or any(operand.role == "scratch" for operand in kernel.operands)
-
-
-def _steps(
-    table: _Table, program: Program, kernels: Sequence[LoadedKernel], scalars: set[Buffer]
-) -> list[Allocation | KernelCall]:
-    loaded = iter(kernels)
-    steps: list[Allocation | KernelCall] = []
-    for step in program.steps:
-        if isinstance(step, Allocate):
-            shape = tuple(map(str, step.target.shape))
-            dtype = step.target.dtype
-            slot = table.slot(_canonical(dtype))
-            steps.append(Allocation(step.target.name, slot, dtype.itemsize, shape, step.target in scalars))
-        elif isinstance(step, Launch):
-            steps.append(_kernel_call(table, step, next(loaded)))
-        else:
-            raise NotNative(f"a step of type {type(step).__name__}")
-    return steps
-
-
-def _kernel_call(table: _Table, step: Launch, loaded: LoadedKernel) -> KernelCall:
-    kernel, code = step.kernel, loaded.keep_alive
-    if any(buffer.kind not in ("argument", "allocated", "partial", "constant") for buffer in step.buffers):
-        raise NotNative("a kernel on a view")
-    if kernel.form == "panels":
-        raise NotNative("a product by panels")
-    final = Address(code.address(FINAL + kernel.structure)) if has_final(kernel) else None
-    table.slot(code)
-    passed = [operand for operand in kernel.operands if operand.role != "scratch"]
-    sharing, first, reduced = _sharing(kernel)
-    return KernelCall(
-        layout(kernel),
-        table.address(Address(code.address(MAIN + kernel.structure))),
-        None if final is None else table.address(final),
-        tuple("" if buffer.kind == "partial" else buffer.name for buffer in step.buffers),
-        tuple(operand.rank for operand in passed),
-        tuple(map(str, step.extents)),
-        tuple(map(str, step.integers)),
-        tuple((text, np.dtype(dtype).kind) for text, dtype in zip(step.scalars, kernel.scalars, strict=True)),
-        launch_cost(kernel, machine().vector).nanoseconds,
-        any(isinstance(line.body, Loop) and line.body.axis is None for line in kernel.instructions),
-        sharing,
-        first,
-        reduced,
-    )
-
-
-def _sharing(kernel: Kernel) -> tuple[str, int | None, tuple[int, ...]]:
-    """What a unit of work is (see `KernelCall`)."""
-    if kernel.form == "reduce_all":
-        axes = kernel.stages[0].axes
-        return "chunk", axes[0] if axes else None, axes
-    tiles = kernel.form == "reduce_columns" and len(kernel.outer) == 1
-    return "tiles" if tiles else "each", kernel.outer[0], ()
 
 
 # ---- results
@@ -257,20 +178,26 @@ def _sharing(kernel: Kernel) -> tuple[str, int | None, tuple[int, ...]]:
 
 @dataclass(eq=False, repr=False)
 class _Results:
-    """What the call gives out; `scalars`: buffers that are only ever a NumPy scalar."""
+    """What the call gives out.
 
-    table: _Table
+    scalars: buffers that are only ever a NumPy scalar; objects: those that are arrays, or looked at by one.
+    """
+
+    table: Table
     program: Program
     leaves: Any
     scalars: set[Buffer] = field(default_factory=set)
+    objects: set[Buffer] = field(default_factory=set)
+    _viewed: set[Buffer] = field(default_factory=set)
 
     def result(self, tree: Tree) -> Result:
         """The leaves, which stand in order, in their containers."""
         if tree.kind is None:
             return self._leaf(*next(self.leaves))
-        if tree.kind not in (tuple, list):
+        if tree.kind not in (tuple, list, dict):
             raise NotNative(f"a result of type {tree.kind.__name__}")
-        return Packed(tree.kind.__name__, tuple(self.result(child) for child in tree.children))
+        keys = tuple(map(self.table.slot, tree.keys)) if tree.kind is dict else ()
+        return Packed(tree.kind.__name__, tuple(self.result(child) for child in tree.children), keys)
 
     def _leaf(self, value: Any, buffer: Buffer | None) -> Result:
         if isinstance(value, HostNumber):
@@ -281,9 +208,23 @@ class _Results:
             if value.storage.leaf is None or value.steps or value.scalar:
                 raise NotNative("a result that is a view")
             return Argument(f"a{value.storage.leaf}")
-        if buffer.kind != "allocated":
+        base = origin_of(buffer, self.program)
+        if base.kind != "allocated":
             raise NotNative("a result that is no new memory")
+        if not value.scalar and buffer is not base:
+            return self._view(buffer, base)
         if not value.scalar:
+            self.objects.add(buffer)
             return FreshArray(buffer.name)
+        if buffer is not base:
+            raise NotNative("a scalar in a larger result")
         self.scalars.add(buffer)
-        return FreshScalar(buffer.name, self.table.slot(_canonical(buffer.dtype)))
+        return FreshScalar(buffer.name, self.table.slot(canonical(buffer.dtype)))
+
+    def _view(self, buffer: Buffer, base: Buffer) -> FreshView:
+        """A result that looks at memory which nobody else gets."""
+        if base in self.program.outputs or base in self._viewed:
+            raise NotNative("two results in the same memory")
+        self._viewed.add(base)
+        self.objects.add(base)
+        return FreshView(buffer.name, base.name, self.table.slot(canonical(buffer.dtype)), len(buffer.shape))

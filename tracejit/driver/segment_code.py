@@ -221,7 +221,7 @@ def write_writebacks(code: Code, program: Program) -> Program:
     saved: dict[Buffer, Buffer] = {}
     number = 1 + max((b.number for step in program.steps for b in (*reads(step), *writes(step))), default=0)
     for buffer in program.outputs:
-        origin = _origin(buffer, program)
+        origin = origin_of(buffer, program)
         if origin.kind == "argument" and origin.leaf in written and buffer not in saved:
             saved[buffer] = Buffer(number + len(saved), "result", buffer.dtype, buffer.shape)
             code.lines.append(f"{saved[buffer].name} = {buffer.name}.copy()")
@@ -230,7 +230,7 @@ def write_writebacks(code: Code, program: Program) -> Program:
     return replace(program, outputs=tuple(saved.get(buffer, buffer) for buffer in program.outputs))
 
 
-def _origin(buffer: Buffer, program: Program) -> Buffer:
+def origin_of(buffer: Buffer, program: Program) -> Buffer:
     """The buffer that a view looks at, itself for one that is none."""
     while buffer.kind == "view":
         buffer = next(step.source for step in program.steps if isinstance(step, View) and step.target == buffer)
@@ -239,7 +239,7 @@ def _origin(buffer: Buffer, program: Program) -> Buffer:
 
 def own_memory(buffer: Buffer, program: Program, taken: set[Buffer], carried: set[int]) -> str:
     """An output as memory of its own: copied where the buffer belongs to someone else or is taken already."""
-    origin = _origin(buffer, program)
+    origin = origin_of(buffer, program)
     ours = origin.kind in ("allocated", "result") or (origin.kind == "argument" and origin.leaf in carried)
     copied = not ours or origin in taken or (buffer.kind == "view" and origin in program.outputs)
     taken.add(origin)

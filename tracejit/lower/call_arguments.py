@@ -14,6 +14,8 @@ from llvmlite import ir
 from tracejit.lower import interpreter as py
 from tracejit.lower import linking
 from tracejit.lower.call_dispatch import MISS, TABLE
+from tracejit.lower.call_memory import Geometry, Header, Known
+from tracejit.lower.call_overlap import Span, apart
 from tracejit.lower.call_plan import (
     ArrayLeaf,
     CallPlan,
@@ -32,7 +34,10 @@ _NUMBERS = {"int": "PyLong_Type", "float": "PyFloat_Type", "bool": "PyBool_Type"
 
 
 class Checks:
-    """Emits the checks.  Afterwards `objects`, `data` and `expressions.names` hold what was found, by name."""
+    """Emits the checks.  Afterwards `objects`, `memory` and `expressions.names` hold what was found, by name.
+
+    memory: how each array lies, and its address.
+    """
 
     def __init__(self, plan: CallPlan, function: Any) -> None:
         self.plan = plan
@@ -42,7 +47,7 @@ class Checks:
         self.missed = function.append_basic_block("missed")
         ir.IRBuilder(self.missed).ret(ir.Constant(I64, MISS).inttoptr(POINTER))
         self.objects: dict[str, Any] = {}
-        self.data: dict[str, Any] = {}
+        self.memory: dict[str, tuple[Geometry, Any]] = {}
         self.leaves: dict[str, ArrayLeaf | Captured] = {}
         self.expressions = Expressions(self.builder, {}, dict(plan.definitions), self.require)
 
@@ -75,11 +80,12 @@ class Checks:
             self._item(value, item)
         for captured in plan.captured:
             array = self.slot(captured.slot)
-            self._array(array, captured)
-            self.require(*self._axes(array, captured.axes))
+            header = self._array(array, captured)
+            self.require(*self._axes(header, captured.axes))
         self.require(*map(self.expressions.test, plan.guards))
-        for first, second in plan.apart:
-            self._apart(first, second)
+        written, others = (list(map(self._span, names)) for names in plan.apart)
+        if written:
+            self.require(apart(builder, written, others))
 
     def _signature(self) -> None:
         plan, builder = self.plan, self.builder
@@ -123,14 +129,17 @@ class Checks:
             self._scalar(value, item)
         else:
             self.require(self._type(value, "PyArray_Type"))
-            self._array(value, item)
+            header = self._array(value, item)
             self.require(*self._header(value, item.descriptor, len(item.axes), item.flags))
-            self.require(*self._strides(value, item), *self._axes(value, item.axes))
+            self.require(*self._strides(header, item), *self._axes(header, item.axes))
 
     def _type(self, value: Any, name: str) -> Any:
         return self._same(py.field(self.builder, value, linking.TYPE), py.known(self.builder, name))
 
     def _items(self, value: Any, item: Items) -> None:
+        if item.kind == "dict":
+            self._dict_items(value, item)
+            return
         self.require(self._type(value, "PyTuple_Type" if item.kind == "tuple" else "PyList_Type"))
         self.require(self._has_length(value, len(item.items)))
         start, base = linking.TUPLE_ITEMS, value
@@ -139,10 +148,28 @@ class Checks:
         for number, inner in enumerate(item.items):
             self._item(py.field(self.builder, base, start + 8 * number), inner)
 
-    def _array(self, array: Any, leaf: ArrayLeaf | Captured) -> None:
+    def _dict_items(self, value: Any, item: Items) -> None:
+        """The same keys in the same order; keys that are equal but not the same objects are a MISS."""
+        builder = self.builder
+        self.require(self._type(value, "PyDict_Type"))
+        self.require(builder.icmp_signed("==", py.call(builder, "PyDict_Size", value), word(len(item.items))))
+        with builder.goto_entry_block():
+            place, key, held = builder.alloca(I64), builder.alloca(POINTER), builder.alloca(POINTER)
+        builder.store(word(0), place)
+        found = []
+        for slot in item.keys:
+            py.call(builder, "PyDict_Next", value, place, key, held)
+            self.require(self._same(builder.load(key, typ=POINTER), self.slot(slot)))
+            found.append(builder.load(held, typ=POINTER))
+        for part, inner in zip(found, item.items, strict=True):
+            self._item(part, inner)
+
+    def _array(self, array: Any, leaf: ArrayLeaf | Captured) -> Header:
+        header = Header(self.builder, array)
         self.leaves[leaf.name] = leaf
         self.objects[leaf.name] = array
-        self.data[leaf.name] = py.field(self.builder, array, linking.DATA, I64)
+        self.memory[leaf.name] = (header, py.field(self.builder, array, linking.DATA, I64))
+        return header
 
     def _header(self, array: Any, descriptor: int, rank: int, flags: tuple[int, int]) -> Iterator[Any]:
         """Dtype, rank and flags are what they must be."""
@@ -152,23 +179,15 @@ class Checks:
         found = builder.and_(py.field(builder, array, linking.FLAGS, I32), I32(bits))
         yield builder.icmp_unsigned("==", found, I32(expected))
 
-    def _strides(self, array: Any, leaf: ArrayLeaf) -> Iterator[Any]:
+    def _strides(self, header: Header, leaf: ArrayLeaf) -> Iterator[Any]:
         for axis, stride in ((0, leaf.first), (len(leaf.axes) - 1, leaf.last)):
             if stride is not None:
-                yield self.builder.icmp_signed("==", self.stride(array, axis), word(stride))
+                yield self.builder.icmp_signed("==", header.stride(axis), word(stride))
 
-    def stride(self, array: Any, axis: int) -> Any:
-        """The byte stride of an axis of an array."""
-        return py.field(self.builder, py.field(self.builder, array, linking.STRIDES), 8 * axis, I64)
-
-    def length(self, array: Any, axis: int) -> Any:
-        """The length of an axis of an array."""
-        return py.field(self.builder, py.field(self.builder, array, linking.DIMENSIONS), 8 * axis, I64)
-
-    def _axes(self, array: Any, axes: tuple[str, ...]) -> Iterator[Any]:
+    def _axes(self, header: Header, axes: tuple[str, ...]) -> Iterator[Any]:
         """Name the dimensions; those without a name have length one, the others have not."""
         for axis, name in enumerate(axes):
-            length = self.length(array, axis)
+            length = header.length(axis)
             yield self.builder.icmp_signed("!=" if name else "==", length, word(1))
             if name:
                 self.expressions.names[name] = length
@@ -189,7 +208,8 @@ class Checks:
         data = builder.phi(I64)
         data.add_incoming(own, own_block)
         data.add_incoming(pointed, pointed_block)
-        self.data[leaf.name] = data
+        self.objects[leaf.name] = value
+        self.memory[leaf.name] = (Known((), ()), data)
 
     def _number(self, value: Any, leaf: NumberLeaf) -> None:
         """A Python number as i64, double or i1; an int that is too large for int64 is a MISS."""
@@ -215,22 +235,7 @@ class Checks:
         builder.cbranch(absent, fine, self.missed)
         builder.position_at_end(fine)
 
-    # ---- memory
-
-    def _apart(self, first: str, second: str) -> None:
-        (low, high), (other_low, other_high) = self._bounds(first), self._bounds(second)
-        builder = self.builder
-        before = builder.icmp_unsigned("<=", high, other_low)
-        self.require(builder.or_(before, builder.icmp_unsigned("<=", other_high, low)))
-
-    def _bounds(self, name: str) -> tuple[Any, Any]:
-        """The addresses between which an array's elements are."""
-        builder, array = self.builder, self.objects[name]
-        low = high = self.data[name]
-        for axis in range(len(self.leaves[name].axes)):
-            steps = builder.sub(self.length(array, axis), word(1))
-            reach = builder.mul(steps, self.stride(array, axis))
-            below = builder.icmp_signed("<", reach, word(0))
-            low = builder.add(low, builder.select(below, reach, word(0)))
-            high = builder.add(high, builder.select(below, word(0), reach))
-        return low, builder.add(high, word(self.leaves[name].itemsize))
+    def _span(self, name: str) -> Span:
+        """Where an array's elements are."""
+        (geometry, data), leaf = self.memory[name], self.leaves[name]
+        return Span(self.builder, data, geometry, len(leaf.axes), leaf.itemsize)

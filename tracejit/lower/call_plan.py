@@ -55,10 +55,11 @@ class SameLeaf(NamedTuple):
 
 
 class Items(NamedTuple):
-    """A tuple or a list (kind) of items."""
+    """A tuple, a list or a dict (kind) of items; keys: slots of a dict's, in order."""
 
     kind: str
     items: tuple[Item, ...]
+    keys: tuple[int, ...] = ()
 
 
 Leaf: TypeAlias = ArrayLeaf | ScalarLeaf | NumberLeaf | SameLeaf
@@ -84,13 +85,75 @@ class Outside(NamedTuple):
 
 
 class Allocation(NamedTuple):
-    """A new array; `scalar`: one element that is given out as a NumPy scalar, and is no object before that."""
+    """New memory in C order.
+
+    place: "object": an array of its own; "stack": a few elements in the call's frame; "room": a part of the memory that
+    the call takes once, which others of the same number (`room`) and size have before and after.
+    """
 
     name: str
     descriptor: int
     itemsize: int
     shape: tuple[str, ...]
-    scalar: bool = False
+    place: str = "object"
+    room: int = 0
+
+
+class Viewing(NamedTuple):
+    """A view, which is no object.
+
+    starts, steps: of each axis of the source; axes: the view's axis that goes along it, -1 for none.
+    """
+
+    name: str
+    source: str
+    starts: tuple[str, ...]
+    axes: tuple[int, ...]
+    steps: tuple[int, ...]
+    shape: tuple[str, ...]
+
+
+class Reshaping(NamedTuple):
+    """Memory in C order, with another shape."""
+
+    name: str
+    source: str
+    itemsize: int
+    shape: tuple[str, ...]
+
+
+class Copying(NamedTuple):
+    """All elements from one memory in C order into another."""
+
+    source: str
+    target: str
+    itemsize: int
+    shape: tuple[str, ...]
+
+
+class Factor(NamedTuple):
+    """An operand of a product, or its result.
+
+    batch, core: which of its axes goes along each axis of the batch, and along the two of the matrix; -1 for none.
+    """
+
+    name: str
+    batch: tuple[int, ...]
+    core: tuple[int, int]
+
+
+class MatrixProduct(NamedTuple):
+    """NumPy's own loop of np.matmul; function: slot of its address.
+
+    batch: the lengths of the axes before those of the matrices.  core: rows, the length that is summed over, columns.
+    """
+
+    function: int
+    left: Factor
+    right: Factor
+    target: Factor
+    batch: tuple[str, ...]
+    core: tuple[str, str, str]
 
 
 class KernelCall(NamedTuple):
@@ -126,10 +189,19 @@ class FreshArray(NamedTuple):
 
 
 class FreshScalar(NamedTuple):
-    """A result: the NumPy scalar of an allocation that is one."""
+    """A result: the NumPy scalar of an allocation of one element on the stack."""
 
     name: str
     descriptor: int
+
+
+class FreshView(NamedTuple):
+    """A result: an array object that looks at an array which the call allocates."""
+
+    name: str
+    base: str
+    descriptor: int
+    rank: int
 
 
 class Constant(NamedTuple):
@@ -145,20 +217,23 @@ class Argument(NamedTuple):
 
 
 class Packed(NamedTuple):
-    """A result: a tuple or a list (kind)."""
+    """A result: a tuple, a list or a dict (kind); keys: slots of a dict's, in order."""
 
     kind: str
     items: tuple[Result, ...]
+    keys: tuple[int, ...] = ()
 
 
-Result: TypeAlias = FreshArray | FreshScalar | Constant | Argument | Packed
+Result: TypeAlias = FreshArray | FreshScalar | FreshView | Constant | Argument | Packed
+Step: TypeAlias = Allocation | Viewing | Reshaping | Copying | KernelCall | MatrixProduct
 
 
 class CallPlan(NamedTuple):
     """A whole call.
 
-    keywords: slot of the name, and the argument, in order.  guards: what must be true.  apart: names of arrays that
-    must not share memory.  held: whether every array is held by the caller, so that the GIL may be let go.
+    keywords: slot of the name, and the argument, in order.  guards: what must be true.  apart: names of arrays that are
+    written to, which must share no memory with any other, and of those that are not.
+    borrowed: names of what stands in lists and dicts, which nobody holds while the GIL is let go.
     """
 
     positional: tuple[Item, ...]
@@ -167,7 +242,7 @@ class CallPlan(NamedTuple):
     captured: tuple[Captured, ...]
     guards: tuple[str, ...]
     definitions: tuple[tuple[str, str], ...]
-    apart: tuple[tuple[str, str], ...]
-    steps: tuple[Allocation | KernelCall, ...]
+    apart: tuple[tuple[str, ...], tuple[str, ...]]
+    steps: tuple[Step, ...]
     result: Result
-    held: bool
+    borrowed: tuple[str, ...]

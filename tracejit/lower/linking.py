@@ -16,7 +16,12 @@ LENGTH, TUPLE_ITEMS, LIST_ITEMS = 16, 24, 24
 
 FUNCTIONS: dict[str, tuple[str, ...]] = {
     "PyDict_GetItemWithError": ("POINTER", "POINTER", "POINTER"),
+    "PyDict_New": ("POINTER",),
+    "PyDict_Next": ("I32", "POINTER", "POINTER", "POINTER", "POINTER"),
+    "PyDict_SetItem": ("I32", "POINTER", "POINTER", "POINTER"),
+    "PyDict_Size": ("I64", "POINTER"),
     "PyErr_Clear": ("VOID",),
+    "PyErr_NoMemory": ("POINTER",),
     "PyErr_Occurred": ("POINTER",),
     "PyEval_RestoreThread": ("VOID", "POINTER"),
     "PyEval_SaveThread": ("POINTER",),
@@ -44,12 +49,17 @@ NUMPY_FUNCTIONS: dict[str, tuple[int, tuple[str, ...]]] = {
         ("POINTER", "POINTER", "POINTER", "I32", "POINTER", "POINTER", "POINTER", "I32", "POINTER"),
     ),
     "PyArray_Scalar": (60, ("POINTER", "POINTER", "POINTER", "POINTER")),
+    "PyArray_SetBaseObject": (282, ("I32", "POINTER", "POINTER")),
 }
 """NumPy's: place in its table of functions, and result, parameters."""
+
+UFUNC_LOOPS, UFUNC_COUNT, UFUNC_TYPES = 32, 48, 64
+"""Offsets of fields of PyUFuncObject, NumPy's public ABI: its loops, how many there are, the types of each."""
 
 OBJECTS = (
     "PyArray_Type",
     "PyBool_Type",
+    "PyDict_Type",
     "PyFloat_Type",
     "PyList_Type",
     "PyLong_Type",

@@ -10,6 +10,7 @@ from tracejit.nn import functional
 from tracejit.nn.layers import Dropout, Linear
 from tracejit.nn.module import Module
 from tracejit.nn.normalization import LayerNorm
+from tracejit.nn.positions import positions
 
 
 class MultiHeadAttention(Module):
@@ -38,7 +39,7 @@ class MultiHeadAttention(Module):
         source = x if context is None else context
         query, key, value = self._split(self.query(x)), self._split(self.key(source)), self._split(self.value(source))
         if self.causal:
-            seen = np.arange(x.shape[1])[:, None] >= np.arange(source.shape[1])[None, :]
+            seen = positions(x.shape[1])[:, None] >= positions(source.shape[1])[None, :]
             mask = seen if mask is None else seen & mask
         found = np.swapaxes(functional.attention(query, key, value, mask), 1, 2)
         return self.result(found.reshape(x.shape))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.eager.functions import function
+from tracejit.nn.positions import positions
 
 sigmoid = function("sigmoid")
 softplus = function("softplus")
@@ -59,7 +60,7 @@ def log_softmax(x: Any, axis: int = -1) -> Any:
 
 def one_hot(labels: Any, classes: int, dtype: Any = np.float32) -> Any:
     """1 at the label's place, along a new last axis.  Labels out of range give no 1."""
-    return (labels[..., None] == np.arange(classes)).astype(dtype)
+    return (labels[..., None] == positions(classes)).astype(dtype)
 
 
 ACTIVATIONS: dict[str, Callable[..., Any]] = {

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.nn.functional import log_softmax, softplus
+from tracejit.nn.positions import positions
 
 
 def _same_shape(prediction: Any, target: Any, name: str) -> None:
@@ -46,7 +47,7 @@ def cross_entropy(logits: Any, labels: Any) -> Any:
     if labels.dtype.kind == "f":
         _same_shape(logits, labels, "cross_entropy")
         return -np.mean(np.sum(labels * logarithms, axis=-1))
-    chosen = labels[..., None] == np.arange(logits.shape[-1])
+    chosen = labels[..., None] == positions(logits.shape[-1])
     return -np.mean(np.sum(np.where(chosen, logarithms, 0), axis=-1))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.nn.losses import LOSSES
+from tracejit.nn.positions import positions
 
 
 def accuracy(logits: Any, labels: Any) -> Any:
@@ -23,7 +24,7 @@ def binary_accuracy(logits: Any, target: Any) -> Any:
 
 def top_5_accuracy(logits: Any, labels: Any) -> Any:
     """The share of examples whose label is among the five largest logits."""
-    own = np.sum(np.where(labels[..., None] == np.arange(logits.shape[-1]), logits, 0), axis=-1, keepdims=True)
+    own = np.sum(np.where(labels[..., None] == positions(logits.shape[-1]), logits, 0), axis=-1, keepdims=True)
     return np.mean(np.sum(logits > own, axis=-1) < 5)
 
 

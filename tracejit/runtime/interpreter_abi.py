@@ -20,6 +20,7 @@ from tracejit.lower import linking
 _TYPES = {
     "PyArray_Type": np.ndarray,
     "PyBool_Type": bool,
+    "PyDict_Type": dict,
     "PyFloat_Type": float,
     "PyList_Type": list,
     "PyLong_Type": int,
@@ -48,6 +49,19 @@ def addresses() -> dict[str, int]:
     table = _numpy_functions()
     numpy = {name: word(table + 8 * place) for name, (place, _) in linking.NUMPY_FUNCTIONS.items()}
     return {name: at.value or 0 for name, at in found.items()} | numpy | {n: id(_TYPES[n]) for n in linking.OBJECTS}
+
+
+@lru_cache(maxsize=64)
+def product_loop(dtype: np.dtype[Any]) -> int | None:
+    """The address of the loop that np.matmul runs for arrays of a dtype; None where it is not found."""
+    at, texts = id(np.matmul), [text.replace("->", "") for text in np.matmul.types]
+    signatures = [bytes(np.dtype(kind).num for kind in text) for text in texts]
+    wanted, known = bytes([dtype.num] * 3), b"".join(signatures)
+    if not native_entry_works() or ctypes.c_int32.from_address(at + linking.UFUNC_COUNT).value != len(texts):
+        return None
+    if ctypes.string_at(word(at + linking.UFUNC_TYPES), len(known)) != known or wanted not in signatures:
+        return None
+    return word(word(at + linking.UFUNC_LOOPS) + 8 * signatures.index(wanted)) or None
 
 
 def word(address: int) -> int:

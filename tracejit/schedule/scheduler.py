@@ -192,11 +192,7 @@ class _Scheduler:
         elif node.kind == "contract":
             left, right = (self._view_of(source) for source in node.inputs)
             target = self._new(node)
-            self.steps += (
-                [Allocate(target), Multiply(left, right, target)]
-                if node.shape
-                else [CallNumpy(None, (left, right), target)]
-            )
+            self.steps += [Allocate(target), Multiply(left, right, target)]
         elif node.kind == "call":
             self._call(node)
         elif node.op == "part":
