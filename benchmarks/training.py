@@ -19,6 +19,8 @@ from benchmarks import THREADS
 
 SIZES = (64, 128, 64, 10)
 RATE = 1e-3
+WARM_STEPS = 1100
+"""Steps before the first sample; a training makes thousands."""
 
 
 def data() -> tuple[Any, Any]:
@@ -134,7 +136,7 @@ def main() -> int:
             print(f"{name}: {error}")
     samples: dict[str, list[float]] = {name: [] for name in steps}
     for step in steps.values():
-        for _ in range(50):
+        for _ in range(WARM_STEPS):
             step()
     for _ in range(40):
         for name, step in steps.items():

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
 import tracejit as tj
+from tests.native_calls import NATIVE
 from tracejit import nn, optim
 from tracejit.data import DataLoader
+from tracejit.driver import function as function_module
 
 RNG = np.random.default_rng(0)
 
@@ -506,6 +510,41 @@ def test_fit_evaluate_predict(capsys):
     assert isinstance(model.train_on_batch(x[:5], y[:5]), list)
     again = model.fit(DataLoader(x, y, batch_size=50), epochs=1, verbose=False)
     assert list(again.history) == ["loss", "accuracy"]
+
+
+def test_modes_and_copies_trace_nothing_anew():
+    x, y = inputs(64, 4), inputs(64, 1)
+    net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm(8), nn.Dropout(0.3), nn.Linear(8, 1))
+    net.compile(optim.Adam(0.01), "mse")
+    net.fit(x, y, epochs=5, validation_data=(x, y), verbose=False)
+    assert net.step._compiled.stats.traces == net.step._evaluation.stats.traces == 1
+    apply = tj.jit(lambda module, x: nn.functional_call(module, {}, x, key=np.array([0, 1], np.uint32)))
+    other = copy.deepcopy(net.layers[2])
+    kept = apply(net.layers[2].eval(), x)
+    other.train()
+    np.testing.assert_array_equal(kept, x)
+    assert (apply(other, x) != x).any()
+    other.eval()
+    net.layers[2].train()
+    assert (apply(net.layers[2], x) != x).any()
+    np.testing.assert_array_equal(apply(other, x), x)
+
+
+def test_a_hot_step_does_what_the_first_ones_did(monkeypatch):
+    x, y = inputs(32, 6), (inputs(32) > 0).astype(np.int64)
+
+    def losses(hot):
+        monkeypatch.setattr(function_module, "HOT_CALLS", hot)
+        tj.random.seed(3)
+        net = nn.Sequential(nn.Linear(6, 8, activation="relu"), nn.LayerNorm(8), nn.Dropout(0.2), nn.Linear(8, 2))
+        step = nn.TrainStep(net, "cross_entropy", optim.Adam(0.02), ["accuracy"], seed=5)
+        found = [tuple(map(float, step(x, y))) for _ in range(30)]
+        return found, step.explain(x, y).native, net.state_dict()
+
+    (warm, _, weights), (hot, native, same_weights) = losses(10**9), losses(2)
+    assert warm == hot and native == ("yes" if NATIVE else native)
+    for name, value in weights.items():
+        np.testing.assert_array_equal(value, same_weights[name])
 
 
 def test_fit_is_repeatable():

@@ -74,7 +74,7 @@ class DataLoader:
 
     def _rows(self, array: Any, rows: Any) -> Any:
         if isinstance(array, np.ndarray):
-            return array[rows]
+            return array[rows] if isinstance(rows, slice) else array.take(rows, 0)
         chosen = range(self.rows)[rows] if isinstance(rows, slice) else rows
         examples = [array[int(row)] for row in chosen]
         if isinstance(examples[0], tuple):

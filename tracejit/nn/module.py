@@ -21,33 +21,54 @@ from tracejit.random import default_generator, split
 from tracejit.trace.state import ACTIVE
 
 _SERIAL = itertools.count()
+_MODULES = itertools.count()
 
 
 class Version:
-    """Counts the changes of all modules' attributes: what was compiled for a model holds for one count.
+    """Tells the states of all modules' attributes apart: what was compiled for a model holds in one state.
 
     Compiled code reads parameters' memory, and looks at the count at each call: that is when what eager code has
     written goes there.
     """
 
     def __init__(self) -> None:
-        self._changes = 0
+        self._numbers = itertools.count()
+        self._modes = 0
+        self._states: dict[int, int] = {}
+        self._count = next(self._numbers)
         self._in_eager_use: WeakSet[Parameter] = WeakSet()
+        self._is_eager_used = False
 
     @property
     def count(self) -> int:
-        """The changes so far; parameters' memory is up to date when it is told."""
-        for parameter in self._in_eager_use:
-            parameter.refresh()
-        return self._changes
+        """The number of the state, the same object for the same one; parameters' memory is up to date when it is told.
+
+        Modules that go out of the mode of training and back are in the state that they were in before.
+        """
+        if self._is_eager_used:
+            for parameter in self._in_eager_use:
+                parameter.refresh()
+        return self._count
 
     def change(self) -> None:
         """An attribute of some module has changed."""
-        self._changes += 1
+        self._states.clear()
+        self._look()
+
+    def change_mode(self, serial: int) -> None:
+        """The module of that number goes into the mode of training or out of it."""
+        self._modes ^= 1 << serial
+        self._look()
+
+    def _look(self) -> None:
+        if self._modes not in self._states:
+            self._states[self._modes] = next(self._numbers)
+        self._count = self._states[self._modes]
 
     def watch(self, parameter: Parameter) -> None:
         """Eager code has a twin of the parameter's memory."""
         self._in_eager_use.add(parameter)
+        self._is_eager_used = True
 
 
 VERSION = Version()
@@ -181,7 +202,11 @@ class Module:
     training: bool
 
     def __init__(self) -> None:
-        vars(self).update(_parameters={}, _modules={}, _hooks=[], training=True)
+        vars(self).update(_parameters={}, _modules={}, _hooks=[], training=True, _serial=next(_MODULES))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy is a module of its own, which goes into a mode by itself."""
+        vars(self).update(state, _serial=next(_MODULES))
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """What a call computes; every module has its own."""
@@ -204,6 +229,11 @@ class Module:
         own = vars(self)
         if "_parameters" not in own:
             raise AttributeError(f"{type(self).__name__}.__init__ must call super().__init__() before it sets {name!r}")
+        if name == "training" and type(own.get(name)) is type(value) is bool:
+            if own[name] != value:
+                own[name] = value
+                VERSION.change_mode(own["_serial"])
+            return
         VERSION.change()
         home = "_parameters" if isinstance(value, Parameter) else "_modules" if isinstance(value, Module) else ""
         for kept in ("_parameters", "_modules"):

@@ -10,7 +10,7 @@ import numpy as np
 from tracejit.driver import Jitted
 from tracejit.nn.losses import loss as named_loss
 from tracejit.nn.metrics import metric as named_metric
-from tracejit.nn.module import Bound, Module, Parameter, binding
+from tracejit.nn.module import VERSION, Bound, Module, Parameter, binding
 from tracejit.optim import Optimizer, OptimizerState
 from tracejit.random import default_generator, fold_in
 from tracejit.transform.gradients import value_and_grad
@@ -40,6 +40,7 @@ class TrainStep:
         self.metrics = tuple(named_metric(choice) for choice in metrics)
         self.key = np.array(default_generator().key() if seed is None else fold_in(np.array([0, 0], np.uint32), seed))
         self.count = np.zeros((), np.int64)
+        self._mode: tuple[bool, int] | None = None
         self.trained: list[Parameter] = []
         self.slots: list[np.ndarray[Any, Any]] = []
         self._compiled = Jitted(self._function(), (), fullgraph=False, fastmath=False)
@@ -102,7 +103,7 @@ class TrainStep:
         inputs: an array, or a tuple of them for a model that takes several.
         """
         trained, held = self._memories()
-        self.model.train()
+        self._enter(True)
         result: tuple[Any, ...] = self._compiled(inputs, targets, self.count, self.key, trained, self.slots, held)
         for parameter in (*self.trained, *self.held):
             parameter.changed()
@@ -111,9 +112,15 @@ class TrainStep:
     def evaluate(self, inputs: Any, targets: Any) -> tuple[Any, ...]:
         """(loss, *metrics) of a batch, out of the mode of training; nothing is changed."""
         trained, held = self._memories()
-        self.model.eval()
+        self._enter(False)
         result: tuple[Any, ...] = self._evaluation(inputs, targets, trained, held)
         return result
+
+    def _enter(self, training: bool) -> None:
+        """Into the mode of training, or out of it; a model in which nothing has changed is not walked through."""
+        if self._mode != (training, VERSION.count):
+            self.model.train(training)
+            self._mode = (training, VERSION.count)
 
     def _memories(self) -> tuple[list[Any], list[Any]]:
         return [parameter.memory for parameter in self.trained], [parameter.memory for parameter in self.held]
@@ -121,7 +128,7 @@ class TrainStep:
     def explain(self, inputs: Any, targets: Any) -> Any:
         """What becomes of a step (which is performed): graphs, passes, kernels."""
         trained, held = self._memories()
-        self.model.train()
+        self._enter(True)
         return self._compiled.explain(inputs, targets, self.count, self.key, trained, self.slots, held)
 
     # ---- exact resume
