@@ -42,6 +42,8 @@ class Op:
     compensated: reduce: a floating-point sum, whose rounding errors the lowering keeps small.
     domain: the interval that random tests draw from.
     ulp: the promised error against the exact result in units in the last place; 0 is bit-equal to NumPy.
+    libdevice: elementwise: what CUDA's math library calls it, and the errors in ULP that CUDA's programming guide
+               states for float32 and float64; a GPU takes it where those are within the promise.
     derivative: elementwise: the partial derivative by each operand, as text of ops: x and y are the operands (x alone
                 is the first), out the result ("cos(x)"; "-out / y"; "0" where it is flat).  None: no derivative.
     jvp: other kinds: `(rules, node, tangents) -> tangent`; a tangent of None is zero.
@@ -66,6 +68,7 @@ class Op:
     compensated: bool = False
     domain: tuple[float, float] = (-10.0, 10.0)
     ulp: float = 0.0
+    libdevice: tuple[str, float, float] | None = None
     derivative: tuple[str, ...] | None = None
     jvp: Rule | None = None
     vjp: Rule | None = None
@@ -108,6 +111,7 @@ def elementwise(
     cost: int = 1,
     domain: tuple[float, float] = (-10.0, 10.0),
     ulp: float = 0.0,
+    libdevice: tuple[str, float, float] | None = None,
     derivative: tuple[str, ...] | None = None,
 ) -> Op:
     """Register an elementwise op; unless told otherwise it is the NumPy ufunc of its own name."""
@@ -133,6 +137,7 @@ def elementwise(
             cost=cost,
             domain=domain,
             ulp=ulp,
+            libdevice=libdevice,
             derivative=derivative,
             doc=doc,
         )

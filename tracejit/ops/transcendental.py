@@ -19,15 +19,39 @@ from tracejit.vecmath import (
 _POSITIVE = (1e-3, 100.0)
 _UNIT = (-1.0, 1.0)
 
-elementwise("exp", exponential.exp, "e to the x.", dtypes="f", cost=14, ulp=1, derivative=("out",))
 elementwise(
-    "exp2", exponential.exp2, "2 to the x.", dtypes="f", cost=18, ulp=1, derivative=("0.6931471805599453 * out",)
+    "exp", exponential.exp, "e to the x.", dtypes="f", cost=14, ulp=1, libdevice=("exp", 1, 1), derivative=("out",)
 )
 elementwise(
-    "expm1", exponential.expm1, "exp(x) - 1, accurate near 0.", dtypes="f", cost=38, ulp=2, derivative=("exp(x)",)
+    "exp2",
+    exponential.exp2,
+    "2 to the x.",
+    dtypes="f",
+    cost=18,
+    ulp=1,
+    libdevice=("exp2", 2, 1),
+    derivative=("0.6931471805599453 * out",),
 )
 elementwise(
-    "log", logarithm.log, "Natural logarithm.", dtypes="f", cost=32, ulp=1, domain=_POSITIVE, derivative=("1 / x",)
+    "expm1",
+    exponential.expm1,
+    "exp(x) - 1, accurate near 0.",
+    dtypes="f",
+    cost=38,
+    ulp=2,
+    libdevice=("expm1", 1, 1),
+    derivative=("exp(x)",),
+)
+elementwise(
+    "log",
+    logarithm.log,
+    "Natural logarithm.",
+    dtypes="f",
+    cost=32,
+    ulp=1,
+    libdevice=("log", 1, 1),
+    domain=_POSITIVE,
+    derivative=("1 / x",),
 )
 elementwise(
     "log2",
@@ -36,6 +60,7 @@ elementwise(
     dtypes="f",
     cost=45,
     ulp=1,
+    libdevice=("log2", 1, 1),
     domain=_POSITIVE,
     derivative=("1.4426950408889634 / x",),
 )
@@ -46,6 +71,7 @@ elementwise(
     dtypes="f",
     cost=45,
     ulp=1.5,
+    libdevice=("log10", 2, 1),
     domain=_POSITIVE,
     derivative=("0.4342944819032518 / x",),
 )
@@ -56,6 +82,7 @@ elementwise(
     dtypes="f",
     cost=60,
     ulp=2,
+    libdevice=("log1p", 1, 1),
     domain=(-0.9, 100.0),
     derivative=("1 / (1 + x)",),
 )
@@ -71,9 +98,36 @@ elementwise(
         "sigmoid(where(logical_and(x == y, isinf(x)), 0, y - x))",
     ),
 )
-elementwise("sin", trigonometric.sin, "Sine of radians.", dtypes="f", cost=24, ulp=1, derivative=("cos(x)",))
-elementwise("cos", trigonometric.cos, "Cosine of radians.", dtypes="f", cost=22, ulp=1, derivative=("-sin(x)",))
-elementwise("tan", trigonometric.tan, "Tangent of radians.", dtypes="f", cost=70, ulp=2, derivative=("1 + out * out",))
+elementwise(
+    "sin",
+    trigonometric.sin,
+    "Sine of radians.",
+    dtypes="f",
+    cost=24,
+    ulp=1,
+    libdevice=("sin", 2, 2),
+    derivative=("cos(x)",),
+)
+elementwise(
+    "cos",
+    trigonometric.cos,
+    "Cosine of radians.",
+    dtypes="f",
+    cost=22,
+    ulp=1,
+    libdevice=("cos", 2, 2),
+    derivative=("-sin(x)",),
+)
+elementwise(
+    "tan",
+    trigonometric.tan,
+    "Tangent of radians.",
+    dtypes="f",
+    cost=70,
+    ulp=2,
+    libdevice=("tan", 4, 2),
+    derivative=("1 + out * out",),
+)
 elementwise(
     "arcsin",
     inverse_trigonometric.arcsin,
@@ -82,6 +136,7 @@ elementwise(
     dtypes="f",
     cost=48,
     ulp=2,
+    libdevice=("asin", 2, 2),
     domain=_UNIT,
     derivative=("1 / sqrt((1 - x) * (1 + x))",),
 )
@@ -93,6 +148,7 @@ elementwise(
     dtypes="f",
     cost=48,
     ulp=2,
+    libdevice=("acos", 2, 2),
     domain=_UNIT,
     derivative=("-1 / sqrt((1 - x) * (1 + x))",),
 )
@@ -104,6 +160,7 @@ elementwise(
     dtypes="f",
     cost=54,
     ulp=2,
+    libdevice=("atan", 2, 2),
     derivative=("1 / (1 + x * x)",),
 )
 elementwise(
@@ -114,10 +171,29 @@ elementwise(
     dtypes="f",
     cost=86,
     ulp=2,
+    libdevice=("atan2", 3, 2),
     derivative=("y / hypot(x, y) / hypot(x, y)", "-x / hypot(x, y) / hypot(x, y)"),
 )
-elementwise("sinh", hyperbolic.sinh, "Hyperbolic sine.", dtypes="f", cost=74, ulp=2, derivative=("cosh(x)",))
-elementwise("cosh", hyperbolic.cosh, "Hyperbolic cosine.", dtypes="f", cost=52, ulp=2, derivative=("sinh(x)",))
+elementwise(
+    "sinh",
+    hyperbolic.sinh,
+    "Hyperbolic sine.",
+    dtypes="f",
+    cost=74,
+    ulp=2,
+    libdevice=("sinh", 3, 2),
+    derivative=("cosh(x)",),
+)
+elementwise(
+    "cosh",
+    hyperbolic.cosh,
+    "Hyperbolic cosine.",
+    dtypes="f",
+    cost=52,
+    ulp=2,
+    libdevice=("cosh", 2, 1),
+    derivative=("sinh(x)",),
+)
 elementwise(
     "tanh",
     hyperbolic.tanh,
@@ -125,6 +201,7 @@ elementwise(
     dtypes="f",
     cost=54,
     ulp=2,
+    libdevice=("tanh", 2, 1),
     derivative=("4 * exp(-2 * x * copysign(1, x)) / square(1 + exp(-2 * x * copysign(1, x)))",),
 )
 elementwise(
@@ -135,6 +212,7 @@ elementwise(
     dtypes="f",
     cost=180,
     ulp=2,
+    libdevice=("asinh", 3, 3),
     derivative=("1 / hypot(1, x)",),
 )
 elementwise(
@@ -145,6 +223,7 @@ elementwise(
     dtypes="f",
     cost=150,
     ulp=2,
+    libdevice=("acosh", 4, 3),
     domain=(1.0, 100.0),
     derivative=("1 / (sqrt(x - 1) * sqrt(x + 1))",),
 )
@@ -156,10 +235,20 @@ elementwise(
     dtypes="f",
     cost=80,
     ulp=2,
+    libdevice=("atanh", 3, 2),
     domain=(-0.999, 0.999),
     derivative=("1 / ((1 - x) * (1 + x))",),
 )
-elementwise("cbrt", power.cbrt, "Cube root.", dtypes="f", cost=54, ulp=2, derivative=("1 / (3 * square(out))",))
+elementwise(
+    "cbrt",
+    power.cbrt,
+    "Cube root.",
+    dtypes="f",
+    cost=54,
+    ulp=2,
+    libdevice=("cbrt", 1, 1),
+    derivative=("1 / (3 * square(out))",),
+)
 elementwise(
     "hypot",
     power.hypot,
@@ -167,6 +256,7 @@ elementwise(
     dtypes="f",
     cost=38,
     ulp=2,
+    libdevice=("hypot", 3, 2),
     derivative=("where(out == 0, 0, x / out)", "where(out == 0, 0, y / out)"),
 )
 elementwise(
@@ -178,6 +268,7 @@ elementwise(
     dtypes="f",
     cost=170,
     ulp=2,
+    libdevice=("pow", 4, 2),
     domain=(0.01, 20.0),
     derivative=("scale(y, x ** (y - 1))", "where(x == 0, where(y < 0, log(x), 0), scale(out, log(x)))"),
 )
@@ -190,6 +281,7 @@ elementwise(
     dtypes="f",
     cost=85,
     ulp=2,
+    libdevice=("erf", 2, 2),
     derivative=("1.1283791670955126 * exp(-square(x))",),
 )
 elementwise(
@@ -201,6 +293,7 @@ elementwise(
     dtypes="f",
     cost=120,
     ulp=2,
+    libdevice=("erfc", 4, 5),
     derivative=("-1.1283791670955126 * exp(-square(x))",),
 )
 elementwise(
@@ -212,6 +305,7 @@ elementwise(
     dtypes="f",
     cost=200,
     ulp=2,
+    libdevice=("lgamma", 6, 4),
     domain=(0.1, 100.0),
     derivative=("digamma(x)",),
 )

@@ -12,7 +12,7 @@ from tracejit.lower.cuda.control_flow import write_branch, write_loop
 from tracejit.lower.cuda.kernel import NoCudaKernel, Variant
 from tracejit.lower.cuda.parameters import operand_names
 from tracejit.lower.cuda.text import Text, TextScalar, cast, literal
-from tracejit.ops.table import OPS
+from tracejit.ops.table import OPS, Op
 from tracejit.schedule.kernel import (
     Apply,
     Branch,
@@ -40,7 +40,9 @@ _BOOL = np.dtype(bool)
 class Body:
     """Writes a kernel's instructions into a text.
 
-    axes: the place on each axis, as an expression.
+    axes: the place on each axis, as an expression; in `local_axes` counted from where the loops begin.
+    extents, origins: of an axis whose loops go through a part of it only: how many places, and where they begin.
+    scratch_extents: how many places of an axis a scratch operand has, where that is not all.
     store_guard: a condition on the threads that store; empty for all.
     levels: what is known: values by instruction number, those of an inner block in a level of their own.
     """
@@ -49,6 +51,10 @@ class Body:
         self.kernel, self.variant, self.text = kernel, variant, text
         self.names = operand_names(kernel)
         self.axes: dict[int, str] = {}
+        self.local_axes: dict[int, str] = {}
+        self.extents: dict[int, str] = {}
+        self.origins: dict[int, str] = {}
+        self.scratch_extents: dict[int, str] = {}
         self.levels: list[dict[int, TextScalar]] = [{}]
         self.stored: dict[Store, list[str]] = {}
         self._by_number = {line.number: line for line in kernel.instructions}
@@ -60,19 +66,36 @@ class Body:
 
     def index(self, expression: str) -> str:
         """An integer expression in the width of indices."""
-        plain = expression.isidentifier() or expression.isdigit()
-        return expression if plain or self.variant.index_bits == 64 else f"int32({expression})"
+        bits = self.variant.index_bits
+        if expression.isidentifier() or (bits == 64 and "cuda." not in expression):
+            return expression
+        return f"int{bits}({expression})"
 
     def define_index(self, expression: str, prefix: str) -> str:
         """A name for an index."""
         return self.text.define(self.index(expression), prefix)
 
-    def place(self, index: Index) -> str:
+    def extent(self, axis: int) -> str:
+        """How many places the loops over an axis go through."""
+        return self.extents.get(axis, f"n{axis}")
+
+    def stand(self, axis: int, place: str) -> None:
+        """The loops stand at a place of an axis, counted from where they begin."""
+        origin = self.origins.get(axis)
+        self.axes[axis] = place if origin is None else f"{place} + {origin}"
+        self.local_axes[axis] = place
+
+    def places(self, operand: int, indices: Sequence[Index]) -> list[str]:
+        """Where an operand is looked at; scratch holds only what the loops go through."""
+        scratch = self.kernel.operands[operand].role == "scratch"
+        return [self.place(index, self.local_axes if scratch else self.axes) for index in indices]
+
+    def place(self, index: Index, axes: dict[int, str]) -> str:
         """`start + step * axis`, without what adds nothing."""
         start = f"im{index.start.slot}" if isinstance(index.start, Integer) else str(index.start)
         if index.axis is None:
             return start
-        axis = self.axes[index.axis]
+        axis = axes[index.axis]
         moved = axis if abs(index.step) == 1 else f"{abs(index.step)} * {_factor(axis)}"
         if index.step < 0:
             return f"{start} - {_factor(moved)}"
@@ -86,7 +109,9 @@ class Body:
             if place == "0":
                 continue
             if declared.role == "scratch":
-                strides = [f"n{axis}" for axis in declared.scratch_axes[dimension + 1 :]]
+                strides = [
+                    self.scratch_extents.get(axis, f"n{axis}") for axis in declared.scratch_axes[dimension + 1 :]
+                ]
             else:
                 strides = [] if declared.unit[dimension] else [f"{name}_s{dimension}"]
             terms.append(" * ".join([_factor(place), *strides]) if strides else place)
@@ -95,10 +120,13 @@ class Body:
 
     def element(self, operand: int, places: Sequence[str]) -> str:
         """An element as Python reads and writes it; unsigned places are not wrapped by arrays in shared memory."""
-        place = self.offset(operand, places)
+        return self.element_at(operand, self.offset(operand, places))
+
+    def element_at(self, operand: int, place: str) -> str:
+        """The same, counted in elements."""
         if self.kernel.operands[operand].role == "scratch" and self.variant.shared:
             return f"{self.names[operand]}[uint32({place})]"
-        return f"{self.names[operand]}[{self.index(place)}]"
+        return f"{self.names[operand]}[{place if place.isdigit() else self.index(place)}]"
 
     # ---- values
 
@@ -154,7 +182,7 @@ class Body:
         match body:
             case Load():
                 return self.loaded(
-                    self.element(body.operand, [self.place(x) for x in body.indices]), body.operand, dtype
+                    self.element(body.operand, self.places(body.operand, body.indices)), body.operand, dtype
                 )
             case Gather():
                 return self._gather(line.number, body, dtype)
@@ -188,7 +216,7 @@ class Body:
         if body in self.stored:
             self.stored[body].append(self.text.define(stored))
         else:
-            self.guarded(f"{self.element(body.operand, [self.place(x) for x in body.indices])} = {stored}")
+            self.guarded(f"{self.element(body.operand, self.places(body.operand, body.indices))} = {stored}")
 
     def guarded(self, line: str) -> None:
         """A line that writes to memory, for those threads that are to do it."""
@@ -212,6 +240,9 @@ class Body:
         if op.scalar is None:
             raise NoCudaKernel(f"op {op.name!r} has no scalar definition")
         widened: list[Scalar] = [cast(x, "float32") if x.dtype == _HALF else x for x in arguments]
+        name = _of_libdevice(op, widened[0].dtype)
+        if name:
+            return cast(self.text.value(f"{name}({', '.join(map(_name, widened))})", widened[0].dtype), dtype)
         result = op.scalar(*widened, **dict(body.params))
         assert isinstance(result, TextScalar)
         return cast(result, dtype)
@@ -240,7 +271,7 @@ class Body:
         places, outside = [], []
         for dimension, index in enumerate(body.indices):
             if isinstance(index, Index):
-                places.append(self.place(index))
+                places.append(self.place(index, self.axes))
                 continue
             size = f"int64({name}_n{dimension})"
             place = cast(self.value(index), "int64").name
@@ -256,6 +287,19 @@ class Body:
         with text.block("else:"):
             text.line(f"{found} = {self.element(body.operand, places)}")
         return self.loaded(found, body.operand, dtype)
+
+
+def _of_libdevice(op: Op, dtype: np.dtype[Any]) -> str:
+    """The function of libdevice that keeps an op's promise for a dtype; empty if there is none."""
+    if op.libdevice is None or dtype.kind != "f":
+        return ""
+    name, single, double = op.libdevice
+    return f"libdevice_{name}" if (single if dtype.itemsize == 4 else double) <= op.ulp else ""
+
+
+def _name(scalar: Scalar) -> str:
+    assert isinstance(scalar, TextScalar)
+    return scalar.name
 
 
 def _factor(expression: str) -> str:

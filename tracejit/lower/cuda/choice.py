@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from tracejit.lower.cuda.elementwise import element_vectors, is_elementwise
 from tracejit.lower.cuda.kernel import INDEX_LIMIT, Device, Extents, Variant
+from tracejit.lower.cuda.panels import panel_bytes
 from tracejit.lower.cuda.reduce_all import whole_vectors
 from tracejit.lower.cuda.rows import row_group, row_vectors
 from tracejit.lower.cuda.scratch import shared_bytes
@@ -46,6 +47,8 @@ def choose(
         variant = _column_threads(kernel, extents, device, variant)
     elif kernel.form == "map" and not is_elementwise(kernel):
         variant = replace(variant, row=_row_threads(kernel, extents, device, block))
+    if kernel.form == "panels":
+        return replace(variant, shared=panel_bytes(kernel)(extents) <= device.shared_bytes)
     if any(operand.role == "scratch" for operand in kernel.operands):
         return _fitting(kernel, extents, device, variant)
     return variant
@@ -57,6 +60,8 @@ def vectorized(kernel: Kernel) -> frozenset[int]:
         plan = whole_vectors(kernel)
     elif is_elementwise(kernel):
         plan = element_vectors(kernel)
+    elif kernel.form == "panels":
+        plan = None
     else:
         return row_vectors(kernel)
     return frozenset() if plan is None else plan.operands

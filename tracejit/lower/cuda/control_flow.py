@@ -33,7 +33,7 @@ def write_loop(body: Body, loop: Loop) -> tuple[TextScalar, ...]:
         if loop.condition is not None:
             _leave(body, loop)
         if loop.axis is not None:
-            body.axes[loop.axis] = counter
+            body.stand(loop.axis, counter)
         body.run(loop.body.instructions)
         _assign(body, carries, loop.body.values)
         if loop.axis is not None:

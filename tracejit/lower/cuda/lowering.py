@@ -5,6 +5,7 @@ from __future__ import annotations
 from tracejit.lower.cuda.choice import choose, vectorized
 from tracejit.lower.cuda.elementwise import elementwise, is_elementwise
 from tracejit.lower.cuda.kernel import CudaKernel, NoCudaKernel, Variant
+from tracejit.lower.cuda.panels import panels
 from tracejit.lower.cuda.reduce_all import reduce_all
 from tracejit.lower.cuda.rows import rows
 from tracejit.schedule.kernel import Kernel
@@ -22,6 +23,8 @@ def lower(kernel: Kernel, variant: Variant | None = None) -> CudaKernel:
         return rows(kernel, variant)
     if kernel.form == "reduce_all":
         return reduce_all(kernel, variant)
+    if kernel.form == "panels":
+        return panels(kernel, variant)
     raise NoCudaKernel(f"kernels of the form {kernel.form!r}")
 
 

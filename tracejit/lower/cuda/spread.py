@@ -103,15 +103,15 @@ def spread(
             if lanes == 1
             else body.define_index(f"(n{last} + {lanes - 1}) >> {lanes.bit_length() - 1}", "groups")
         )
-        total = body.define_index(" * ".join([groups, *(f"n{axis}" for axis in slow)]), "total")
+        total = body.define_index(" * ".join([groups, *map(body.extent, slow)]), "total")
         at = body.define_index(first, "at")
     else:
-        total, at = f"n{last}", place
+        total, at = body.extent(last), place
         text.line(f"{at} = {body.index(first if lanes == 1 else f'{first} * {lanes}')}")
     with body.level(), text.block(f"while {at} < {total}:"):
         if slow:
             _decompose(body, at, slow, groups, place, lanes)
-        body.axes[last] = place
+        body.stand(last, place)
         if plan is None:
             body.run(lines)
             finish()
@@ -133,11 +133,11 @@ def _decompose(body: Body, at: str, slow: Sequence[int], groups: str, place: str
 def unravel(body: Body, rest: str, axes: Sequence[int]) -> None:
     """Places on axes of a number that counts them, the last one fastest."""
     for axis in reversed(axes[1:]):
-        above = body.text.define(f"idiv({rest}, n{axis})", "rest")
-        body.axes[axis] = body.define_index(f"{rest} - {above} * n{axis}", "i")
+        above = body.text.define(f"idiv({rest}, {body.extent(axis)})", "rest")
+        body.stand(axis, body.define_index(f"{rest} - {above} * {body.extent(axis)}", "i"))
         rest = above
     if axes:
-        body.axes[axes[0]] = rest
+        body.stand(axes[0], rest)
 
 
 def _by_vectors(
@@ -148,7 +148,7 @@ def _by_vectors(
     place: str,
     finish: Callable[[], None],
 ) -> None:
-    text, end = body.text, f"n{plan.axis}"
+    text, end = body.text, body.extent(plan.axis)
     deepest = max(placement.depth(line.number) for line in (*plan.loads, *_of(lines, plan.stores)))
     body.run([line for line in lines if placement.depth(line.number) < deepest])
     inside = [line for line in lines if placement.depth(line.number) == deepest]
@@ -157,25 +157,25 @@ def _by_vectors(
         body.stored = {store: [] for store in plan.stores}
         for lane in range(plan.lanes):
             with body.level():
-                body.axes[plan.axis] = place if lane == 0 else f"{place} + {lane}"
+                body.stand(plan.axis, place if lane == 0 else f"{place} + {lane}")
                 for line in plan.loads:
                     assert isinstance(line.body, Load)
                     value = body.loaded(loaded[line.number][lane], line.body.operand, np.dtype(line.dtype))
                     body.define(line.number, value)
                 body.run(inside)
                 finish()
-        body.axes[plan.axis] = place
+        body.stand(plan.axis, place)
         for store, values in body.stored.items():
-            where = body.index(body.offset(store.operand, [body.place(x) for x in store.indices]))
+            where = body.index(body.offset(store.operand, body.places(store.operand, store.indices)))
             body.guarded(f"store_vector{plan.lanes}({body.names[store.operand]}, {where}, ({', '.join(values)}))")
         body.stored = {}
     with text.block("else:"):
         one = text.fresh("i")
         with body.level(), text.block(f"for {one} in range({place}, {end}):"):
-            body.axes[plan.axis] = one
+            body.stand(plan.axis, one)
             body.run(inside)
             finish()
-    body.axes[plan.axis] = place
+    body.stand(plan.axis, place)
 
 
 def _of(lines: Sequence[Instruction], stores: Sequence[Store]) -> list[Instruction]:
@@ -187,6 +187,6 @@ def _load(body: Body, line: Instruction, lanes: int) -> list[str]:
     load = line.body
     assert isinstance(load, Load)
     names = [body.text.fresh("a") for _ in range(lanes)]
-    where = body.index(body.offset(load.operand, [body.place(x) for x in load.indices]))
+    where = body.index(body.offset(load.operand, body.places(load.operand, load.indices)))
     body.text.line(f"{', '.join(names)} = load_vector{lanes}({body.names[load.operand]}, {where})")
     return names
