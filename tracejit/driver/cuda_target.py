@@ -93,7 +93,8 @@ def _write_argument(place: Callable[..., Any], code: Code, leaf: Leaf, layout: s
     name, array = f"a{leaf.position}", leaf.value
     code.namespace.update(place=place, DeviceArray=DeviceArray)
     code.lines.append(f"if type({name}) is not DeviceArray: {name} = place({name}, {mutated})")
-    test = f"type({name}) is not DeviceArray or {name}.dtype != {code.constant(array.dtype)}"
+    dtype = code.constant(array.dtype)
+    test = f"type({name}) is not DeviceArray or ({name}.dtype is not {dtype} and {name}.dtype != {dtype})"
     test += f" or len({name}.shape) != {array.ndim} or {name}.home is not {code.constant(array.home)}"
     if layout == "C":
         test += f" or not {name}.contiguous"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -88,9 +89,14 @@ def _mismatch(values: Sequence[Any], device: Device | None) -> str:
     )
 
 
+@cache
+def _wrap() -> Any:
+    return import_module("tracejit.eager.core").wrap
+
+
 def shown(result: Any) -> Any:
     """A call's result as the caller sees it: device memory as Arrays."""
-    wrap = import_module("tracejit.eager.core").wrap
+    wrap = _wrap()
     if type(result) is DeviceArray:
         return wrap(result)
     leaves: list[Any] = []

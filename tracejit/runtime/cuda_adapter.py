@@ -129,8 +129,8 @@ def _compile(
     return ptx, name
 
 
-def load_kernel(kernel: CudaKernel, capability: tuple[int, int]) -> list[Launch]:
-    """A kernel's launches, ready to be called, on the active device."""
+def load_kernel(kernel: CudaKernel, capability: tuple[int, int], ordinal: int) -> list[Launch]:
+    """A kernel's launches, ready to be called, on a device of that capability."""
     driver = cuda_driver()
     if driver.simulated:
         found = functions(kernel, _names(), lambda helper: helper)
@@ -138,7 +138,7 @@ def load_kernel(kernel: CudaKernel, capability: tuple[int, int]) -> list[Launch]
     kinds = {"int64": "q", "uint64": "Q", "float64": "d"}
     packing = "".join("Q" if p.is_address else kinds[p.dtype] for p in kernel.parameters)
     compiled = compile_kernel(kernel, capability)
-    return [driver.load(*compiled[launch.function], packing) for launch in kernel.launches]
+    return [driver.load(*compiled[launch.function], packing, ordinal) for launch in kernel.launches]
 
 
 _SIMULATING = threading.RLock()

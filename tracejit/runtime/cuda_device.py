@@ -18,6 +18,9 @@ from tracejit.runtime.device_kernels import DeviceKernels
 from tracejit.runtime.device_memory import DeviceAllocator
 from tracejit.schedule.kernel import Apply, Index, Instruction, Kernel, Load, Operand, Stage, Store
 
+KEPT_LAYOUTS = 4096
+"""Shapes of which the strides are remembered."""
+
 
 class _Current(threading.local):
     """The stream that this thread queues work on; zero for the device's own."""
@@ -38,6 +41,7 @@ class CudaDevice:
         self.memory = DeviceAllocator(self.driver, ordinal)
         self._own_stream: int = self.driver.new_stream()
         self._current = _Current()
+        self._layouts: dict[tuple[tuple[int, ...], int], tuple[int, tuple[int, ...]]] = {}
         self.errors = DeviceErrors(self)
         self.kernels = DeviceKernels(self)
 
@@ -67,14 +71,23 @@ class CudaDevice:
 
     def empty(self, shape: Sequence[int], dtype: Any) -> DeviceArray:
         """An uninitialized array in C order."""
-        dtype = np.dtype(dtype)
-        size = dtype.itemsize
-        strides: tuple[int, ...] = ()
+        if type(dtype) is not np.dtype:
+            dtype = np.dtype(dtype)
+        key = (tuple(shape), dtype.itemsize)
+        size, strides = self._layouts.get(key) or self._layout(*key)
+        block = self.memory.allocate(size, self._current.stream or self._own_stream)
+        return DeviceArray(self, block, block.address, key[0], dtype, strides, True)
+
+    def _layout(self, shape: tuple[int, ...], itemsize: int) -> tuple[int, tuple[int, ...]]:
+        """The bytes and strides of a contiguous array, remembered."""
+        size, strides = itemsize, []
         for length in reversed(shape):
-            strides = (size, *strides)
+            strides.append(size)
             size *= length
-        block = self.memory.allocate(size, self.stream)
-        return DeviceArray(self, block, block.address, tuple(shape), dtype, strides, True)
+        if len(self._layouts) >= KEPT_LAYOUTS:
+            self._layouts.clear()
+        found = self._layouts[shape, itemsize] = size, tuple(reversed(strides))
+        return found
 
     def upload(self, values: Any) -> DeviceArray:
         """An array of the host's in device memory."""

@@ -81,6 +81,8 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
 """The functions that are used, and their parameters; all return a CUresult."""
 
 _OUT_OF_MEMORY = 2
+_OTHER_CONTEXT = (201, 400)
+"""Results of a call: CUDA_ERROR_OUT_OF_MEMORY; CUDA_ERROR_INVALID_CONTEXT and CUDA_ERROR_INVALID_HANDLE."""
 
 Launch: TypeAlias = "Callable[[int, int, int, int, Sequence[Any]], None]"
 """A kernel: called with blocks, threads in a block, bytes of dynamic shared memory, stream, and the parameters."""
@@ -259,11 +261,12 @@ class CudaDriver:
 
     # ---- kernels
 
-    def load(self, ptx: str, name: str, packing: str) -> Launch:
-        """A kernel of a PTX text, on the active device.
+    def load(self, ptx: str, name: str, packing: str, ordinal: int) -> Launch:
+        """A kernel of a PTX text, on a device.
 
         packing: its parameters in the notation of `struct`.
         """
+        self.activate(ordinal)
         module = ctypes.c_void_p(self._new("cuModuleLoadData", ctypes.c_void_p, ptx.encode() + b"\0"))
         function = ctypes.c_void_p()
         self._call("cuModuleGetFunction", ctypes.byref(function), module, name.encode())
@@ -280,6 +283,10 @@ class CudaDriver:
             pack.pack_into(packet.bytes, 0, *values)
             packet.size.value = size
             code = call(function, grid, 1, 1, block, 1, 1, shared, stream, None, packet.extra)
+            if code in _OTHER_CONTEXT:
+                # This thread has not been here, or somebody else's library has taken it elsewhere meanwhile.
+                self.activate(ordinal)
+                code = call(function, grid, 1, 1, block, 1, 1, shared, stream, None, packet.extra)
             if code:
                 self._raise("cuLaunchKernel", code)
 

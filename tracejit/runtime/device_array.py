@@ -16,6 +16,9 @@ import numpy as np
 
 from tracejit.runtime.device import DeviceMismatch
 
+VECTOR_BYTES = 16
+"""What an address is a multiple of where a kernel loads vectors from it."""
+
 OPERATIONS: dict[str, Callable[..., Any]] = {}
 """`ufunc`: (ufunc, method, inputs, options); `function`: (function, args, options); `method`: (array, name, *args,
 **options); `property`: (array, name); `assign`: (array, key, value).  Filled by what compiles them."""
@@ -26,10 +29,14 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
 
     home: the `CudaDevice` whose memory it is; block: what keeps the memory, and says which stream uses it.
     contiguous: whether elements lie side by side in C order.
+    words: address and strides, as kernels take them; form: what a launch is planned by, besides sizes.
     writeable: whether a function that is given the array may write to it.
     """
 
-    __slots__ = ("_shadow", "address", "block", "contiguous", "dtype", "home", "shape", "strides", "writeable")
+    __slots__ = (
+        *("_shadow", "address", "block", "contiguous", "dtype", "form", "home", "shape", "strides", "words"),
+        "writeable",
+    )
     __array_priority__ = 950
 
     def __init__(
@@ -44,6 +51,8 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
     ) -> None:
         self.home, self.block, self.address = home, block, address
         self.shape, self.dtype, self.strides, self.contiguous = shape, dtype, strides, contiguous
+        self.words = (address, *strides)
+        self.form = (strides, address % VECTOR_BYTES)
         self.writeable = True
         self._shadow: np.ndarray[Any, Any] | None = None
 

@@ -17,15 +17,12 @@ import numpy as np
 from tracejit.lower.cuda.kernel import CudaKernel, Device, Variant
 from tracejit.lower.cuda.lowering import choose, lower
 from tracejit.runtime.cuda_adapter import load_kernel
-from tracejit.runtime.device_array import DeviceArray
+from tracejit.runtime.device_array import VECTOR_BYTES, DeviceArray
 from tracejit.runtime.kernel_cache import CacheCounts
 from tracejit.schedule.kernel import Gather, Kernel
 
 SIMULATED_BLOCK = 32
 """Threads of a block in the simulator, each of which is one of Python's."""
-
-VECTOR_BYTES = 16
-"""What an address is a multiple of where vectors are loaded from it."""
 
 KEPT_PLANS = 256
 """Plans kept of one kernel; past it they are made anew."""
@@ -65,28 +62,28 @@ class DeviceKernel:
         stream = home.stream
         words: list[Any] = []
         key: list[Any] = [numbers[: self._numbers]]
-        for array, rank, gathered in zip(arrays, self._ranks, self._gathered, strict=True):
+        for array, rank, gathered in zip(arrays, self._ranks, self._gathered):  # noqa: B905 - hot, and of our making
             if array.block.stream != stream:
                 array.block.used_by(stream)
-            address, strides = array.address, array.strides
-            if len(strides) != rank:
+            key.append(array.form)
+            if len(array.strides) == rank:
+                words += array.words
+            else:
                 # The kernel walks through the last axes as one.
-                strides = (*strides[: rank - 1], array.dtype.itemsize)
-            words.append(address)
-            words += strides
-            key += (strides, address % VECTOR_BYTES)
+                words += (*array.words[:rank], array.dtype.itemsize)
             if gathered:
                 words += array.shape
                 key.append(array.shape)
         found = tuple(key)
         plan = self._plans.get(found) or self._plan(found, arrays, numbers)
         words += numbers
-        blocks = [home.memory.allocate(size, stream) for size in plan.work]
-        words += [block.address for block in blocks]
+        if plan.work:
+            # It is lent to nobody else before what is queued here is done.
+            blocks = [home.memory.allocate(size, stream) for size in plan.work]
+            words += [block.address for block in blocks]
         words.append(error)
         if self.can_fail:
             home.errors.pending = True
-        home.driver.activate(home.ordinal)
         for launch, grid, threads, shared in plan.launches:
             launch(grid, threads, shared, stream, words)
 
@@ -140,8 +137,7 @@ class DeviceKernel:
         lowered = self._lowered(variant)
         launches = self._compiled[variant][1]
         if launches is None:
-            self._home.driver.activate(self._home.ordinal)
-            launches = load_kernel(lowered, self._home.capability)
+            launches = load_kernel(lowered, self._home.capability, self._home.ordinal)
             self._compiled[variant] = lowered, launches
         return lowered, launches
 

@@ -84,7 +84,8 @@ class DeviceAllocator:
             else:
                 address = self._from_driver(rounded, size)
             self._in_use += rounded
-            self._peak = max(self._peak, self._in_use)
+            if self._in_use > self._peak:
+                self._peak = self._in_use
         return Block(self, address, rounded, stream)
 
     def _from_driver(self, rounded: int, size: int) -> int:
