@@ -6,6 +6,7 @@ Each case is a function without arguments that raises where something is wrong.
 from __future__ import annotations
 
 import sys
+import time
 import traceback
 from collections.abc import Callable
 
@@ -280,12 +281,143 @@ def what_only_numpy_does():
     )
 
 
+# ---- reductions and whole models
+
+
+def softmax(x):
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def layernorm(x, gain, bias):
+    mean = x.mean(axis=-1, keepdims=True)
+    variance = ((x - mean) ** 2).mean(axis=-1, keepdims=True)
+    return (x - mean) / np.sqrt(variance + 1e-5) * gain + bias
+
+
+@case("reductions")
+def of_all_elements():
+    check(lambda x, y: np.sum((x - y) ** 2), X, Y)
+    check(lambda x: (x.mean(), x.max(), x.min(), np.prod(x[:5])), X)
+    check(lambda x: np.sum(x > 0), X)
+    check(lambda x: x.sum(), MATRIX.astype(np.float32), rtol=1e-6)
+    total = tj.jit(np.sum)(tj.device_put(X, "cuda"))
+    assert total.shape == () and abs(float(total) - X.sum()) < 1e-12
+
+
+@case("reductions")
+def of_rows_and_columns():
+    for axis in (0, 1, (0, 1)):
+        check(lambda x, axis: (x.sum(axis=axis), x.max(axis=axis)), MATRIX, axis, static_argnames="axis")
+    check(lambda x: (x.mean(axis=1), x.var(axis=1), np.log(np.exp(x).sum(axis=1))), MATRIX)
+    check(lambda x: (np.argmax(x, axis=1), np.argmin(x, axis=0)), MATRIX)
+    check(lambda x: x.sum(axis=(0, 2)), RNG.normal(size=(3, 4, 5)))
+
+
+@case("reductions")
+def softmax_and_layernorm():
+    check(softmax, MATRIX)
+    check(softmax, MATRIX.astype(np.float32), rtol=1e-6)
+    check(layernorm, MATRIX, Y[:7], X[:7])
+
+
+@case("models")
+def matrix_products():
+    a, b = RNG.normal(size=(4, 6)), RNG.normal(size=(6, 3))
+    check(lambda a, b: a @ b, a, b)
+    check(lambda a, b: np.maximum(a @ b + b[0], 0), a, b)
+    check(lambda a, b: (b.T @ a.T, a @ b[:, 0], a[0] @ b), a, b)
+    check(lambda a, b: a @ b, RNG.normal(size=(3, 2, 4)), RNG.normal(size=(4, 2)))
+    check(lambda a, b: a @ b, np.arange(6).reshape(2, 3), np.arange(3))
+    x, y = tj.device_put((a, b), "cuda")
+    compare(x @ y, a @ b, 1e-12, 0)
+    compare(np.matmul(y.T, x.T), b.T @ a.T, 1e-12, 0)
+
+
+def mlp(x, w1, b1, w2):
+    return np.tanh(x @ w1 + b1) @ w2
+
+
+def loss(w1, b1, w2, x, y):
+    return np.mean((mlp(x, w1, b1, w2) - y) ** 2)
+
+
+@case("models")
+def a_network_and_its_gradient():
+    given = RNG.normal(size=(4, 5)), RNG.normal(size=5), RNG.normal(size=(5, 2))
+    x, y = RNG.normal(size=(6, 4)), RNG.normal(size=(6, 2))
+    check(mlp, x, *given)
+    gradient = tj.grad(loss, (0, 1, 2))
+    expected = gradient(*given, x, y)
+    found = tj.jit(gradient, device="cuda")(*given, x, y)
+    compare(found, expected, 1e-11, 1e-13)
+    compare(gradient(*tj.device_put((*given, x, y), "cuda")), expected, 1e-11, 1e-13)
+
+
+@case("models")
+def eager_gradients():
+    w = tj.device_put(MATRIX, "cuda")
+    w.requires_grad = True
+    x = tj.device_put(X[:7], "cuda")
+    np.sum(np.tanh(w * x) ** 2).backward()
+    plain = tj.Array(MATRIX, requires_grad=True)
+    np.sum(np.tanh(plain * tj.Array(X[:7])) ** 2).backward()
+    compare(w.grad, plain.grad, 1e-12, 1e-14)
+    raises(RuntimeError, lambda: w.to("cpu"), "move it first")
+    with tj.no_grad():
+        w -= 0.1 * w.grad
+    compare(w.detach(), MATRIX - 0.1 * np.asarray(plain.grad), 1e-12, 1e-14)
+
+
+@case("control")
+def gather_and_scatter():
+    rows = np.array([4, 0, -1, 2])
+    check(lambda x, i: x[i] * 2, MATRIX, rows)
+    check(lambda x, i: x[i, 1], MATRIX, rows)
+
+    x = tj.device_put(MATRIX, "cuda")
+    compare(x[tj.device_put(rows, "cuda")], MATRIX[rows], 0, 0)
+
+    def take(x, i):
+        return x[i] + 1
+
+    result = tj.jit(take)(x, tj.device_put(np.array([1, 9]), "cuda"))
+    raises(IndexError, lambda: np.asarray(result), "index is out of bounds", "device_cases.py")
+    compare(x + 1, MATRIX + 1, 0, 0)
+
+
+@case("control")
+def scan_and_cond():
+    def running(x):
+        return tj.scan(lambda total, item: (total + item, total * item), np.zeros(7), x)
+
+    check(running, MATRIX)
+    check(lambda x: tj.cond(x[0] > 0, lambda a: a * 2, lambda a: a - 1, x), X)
+    check(lambda x: tj.while_loop(lambda s: s[0] < 5, lambda s: (s[0] + 1, s[1] * 1.5), (0, x)), X)
+    check(lambda x: tj.fori_loop(0, 4, lambda i, a: np.sin(a) + i, x), X)
+
+
+@case("control")
+def random_numbers_are_the_cpus():
+    def draw(key):
+        a, b = tj.random.split(key)
+        return tj.random.normal(a, (6,)), tj.random.uniform(b, (5, 3)), tj.random.bits(a, (4,))
+
+    key = tj.random.key(3)
+    expected = tj.jit(draw)(key)
+    found = tj.jit(draw, device="cuda")(key)
+    compare(found[1:], expected[1:], 0, 0)
+    compare(found[0], expected[0], 1e-14, 0)
+
+
 def main(groups: list[str]) -> int:
     failed = 0
     for group in groups:
         for name, function in GROUPS[group].items():
+            started = time.perf_counter()
             try:
                 function()
+                print(f"{name}: {time.perf_counter() - started:.1f} s")
             except BaseException:
                 failed += 1
                 print(f"---- {name}\n{traceback.format_exc()}")
