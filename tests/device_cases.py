@@ -410,7 +410,33 @@ def random_numbers_are_the_cpus():
     compare(found[0], expected[0], 1e-14, 0)
 
 
+@case("graph")
+def graph_mode():
+    import tracejit.graph as tf
+
+    with tf.Graph().as_default(), tf.Session() as session:
+        x = tf.placeholder(tf.float64, (None, 3))
+        w = tf.Variable(np.ones((3, 1)))
+        with tf.device("/gpu:0"):
+            y = tf.tanh(x @ w)
+            change = w.assign_sub(0.5 * tf.gradients(tf.reduce_sum(y), w)[0])
+        session.run(tf.global_variables_initializer())
+        values, weights = RNG.normal(size=(4, 3)), np.ones((3, 1))
+        for _ in range(3):
+            found = session.run(y, {x: values})
+            assert type(found) is np.ndarray
+            np.testing.assert_allclose(found, np.tanh(values @ weights), 1e-12)
+            session.run(change, {x: values})
+            weights -= 0.5 * values.T @ (1 - np.tanh(values @ weights) ** 2)
+            assert session.values[w].device == tj.Device("cuda")
+        np.testing.assert_allclose(session.run(w), weights, 1e-12)
+        assert isinstance(session.values[w], np.ndarray)
+        assert isinstance(session.run(tf.reduce_sum(y), {x: values}), np.float64)
+        raises(tf.GraphError, lambda: session.run(y, {x: values}, eager=True), "node by node")
+
+
 def main(groups: list[str]) -> int:
+    sys.setswitchinterval(1e-5)  # simulated threads wait for each other by looking again and again
     failed = 0
     for group in groups:
         for name, function in GROUPS[group].items():

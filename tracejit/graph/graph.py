@@ -18,6 +18,7 @@ from tracejit.graph.nodes import Call, Constant, Group, Node, Operation, Part, P
 from tracejit.graph.program import callable_of
 from tracejit.graph.structure import leaves, transformed
 from tracejit.graph.tensor import Tensor
+from tracejit.runtime.device import Device
 from tracejit.trace.state import PACKAGE, user_line
 
 N = TypeVar("N", bound=Node)
@@ -104,10 +105,11 @@ class Graph:
     @contextmanager
     def device(self, name: str) -> Iterator[None]:
         """Nodes made inside are placed on a device: "/cpu:0", or "/gpu:0" where there is one."""
-        kind = name.lower().removeprefix("/device:").lstrip("/").split(":")[0]
-        if kind not in ("cpu", "gpu", "cuda"):
-            raise GraphError(f'no device is called {name!r}: there are "/cpu:0" and, with a GPU, "/gpu:0"')
-        self._devices.append(f"/{'gpu' if kind == 'cuda' else kind}:0")
+        try:
+            where = Device(name)
+        except ValueError:
+            raise GraphError(f'no device is called {name!r}: there are "/cpu:0" and, with a GPU, "/gpu:0"') from None
+        self._devices.append(f"/{'cpu' if where.kind == 'cpu' else 'gpu'}:{where.index}")
         try:
             yield
         finally:
@@ -128,7 +130,7 @@ class Graph:
     def place(self, name: str) -> Place:
         """The next node's place: a name of its own, the user's line, what is around it."""
         scoped = self._unique("/".join([*self._scopes[-1:], name]))
-        device = self._devices[-1] if self._devices else "/cpu:0"
+        device = self._devices[-1] if self._devices else ""
         return Place(self, len(self.nodes), scoped, user_line(), device, self.control_inputs)
 
     @property

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a node was made: its graph, number and name there, the user's line, the device, what must run before."""
+    """Where a node was made: its graph, number and name there, the user's line, the device ("" where none was named),
+    what must run before.
+    """
 
     graph: Graph
     number: int
@@ -54,7 +56,12 @@ class Node:
 
     @property
     def device(self) -> str:
-        return self.place.device
+        return self.place.device or "/cpu:0"
+
+    @property
+    def computes(self) -> bool:
+        """Whether it is more than a value that a run begins with, which goes wherever it is needed."""
+        return not isinstance(self, Placeholder | Constant | Read)
 
     @property
     def kind(self) -> str:

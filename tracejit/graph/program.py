@@ -17,6 +17,7 @@ from tracejit.driver import Jitted
 from tracejit.graph.errors import GraphError
 from tracejit.graph.nodes import Assign, Node, Operation, Placeholder, Source
 from tracejit.graph.tensor import Tensor
+from tracejit.runtime.device import Device
 from tracejit.trace.pytree import flatten, rebuild
 from tracejit.trace.state import ACTIVE
 from tracejit.trace.tracer import Tracer
@@ -165,7 +166,25 @@ class Plan:
         shown = tuple(None if quiet else value for value, quiet in zip(found, self.silent, strict=True))
         return shown, tuple(evaluation.assigned[variable] for variable in self.writes)
 
-    def compiled(self, in_place: Sequence[bool]) -> Jitted:
+    @property
+    def device(self) -> Device:
+        """Where it runs: where the nodes that compute are placed, the CPU if none is.
+
+        Raises GraphError for nodes on several devices: one run is one program, on one of them.
+        """
+        found: dict[str, Node] = {}
+        for node in self.nodes:
+            if node.computes and node.place.device:
+                found.setdefault(node.place.device, node)
+        if len(found) > 1:
+            first, second, *_ = found.values()
+            raise GraphError(
+                f'{first.described()} is placed on "{first.device}", and {second.described()} on "{second.device}": '
+                "a run is on one device. Place both on one, or run them one after the other"
+            )
+        return Device(next(iter(found), "cpu"))
+
+    def compiled(self, in_place: Sequence[bool], device: Device) -> Jitted:
         """All of it as one jitted function; `in_place` says which of `writes` are written to where they are."""
 
         def session_run(*values: Any) -> Any:
@@ -180,7 +199,8 @@ class Plan:
                     fresh.append(value)
             return tuple(results), tuple(fresh)
 
-        return Jitted(session_run, (), fullgraph=False, fastmath=False)
+        where = None if device.kind == "cpu" else device
+        return Jitted(session_run, (), fullgraph=False, fastmath=False, device=where)
 
 
 def _apart(value: Any) -> Any:

@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 
 from tracejit import random
+from tracejit.eager import device_put
 from tracejit.graph.errors import BadFeed, GraphError, MissingFeed, UninitializedVariable
 from tracejit.graph.graph import Graph, get_default_graph
 from tracejit.graph.inputs import Variable
 from tracejit.graph.nodes import Node, Operation
 from tracejit.graph.program import Plan
 from tracejit.graph.tensor import Tensor, fits, shown
+from tracejit.runtime.device import NoDevice
+from tracejit.runtime.devices import cuda_home
 from tracejit.trace.pytree import Tree, flatten, rebuild
 
 
@@ -40,6 +43,8 @@ class Session:
         self._calls: dict[Any, _Call] = {}
         self._lock = threading.RLock()
         self._closed = False
+        self.on_devices = False
+        """Whether variables have been on a GPU, so that a run looks where they are."""
 
     def run(self, fetches: Any, feed_dict: dict[Any, Any] | None = None, eager: bool = False) -> Any:
         """The values of tensors, in the structure of `fetches`; an operation is performed and gives None.
@@ -82,7 +87,7 @@ class Session:
         """A copy of a variable's value."""
         with self._lock:
             self.initialized([variable])
-            return self.values[variable].copy()
+            return np.array(self.values[variable])
 
     @property
     def random_state(self) -> Any:
@@ -154,9 +159,6 @@ class Session:
                 f"{handles[0].name!r} and has no value: give it one in feed_dict"
             )
         self._begin_drawing(plan)
-        for node in plan.nodes:
-            if node.device.startswith("/gpu"):
-                raise GraphError(f'{node.described()} is placed on "{node.device}", and this process has no GPU')
         return _Call(self, plan, tree)
 
     def _begin_drawing(self, plan: Plan) -> None:
@@ -188,11 +190,25 @@ class _Call:
         kept = set(self.plan.reads)
         self._in_place = tuple(variable in kept and variable.validate_shape for variable in self.plan.writes)
         self._replaced = [v for v, stays in zip(self.plan.writes, self._in_place, strict=True) if not stays]
-        self._function = self.plan.compiled(self._in_place)
+        self._device = self.plan.device
+        self._on_cpu = self._device.kind == "cpu"
+        if not self._on_cpu:
+            self._find_device()
+        self._function = self.plan.compiled(self._in_place, self._device)
+
+    def _find_device(self) -> None:
+        """Refuse a device that is not there, naming a node that is placed on it."""
+        try:
+            cuda_home(self._device.index)
+        except NoDevice as error:
+            node = next(node for node in self.plan.nodes if node.place.device.startswith("/gpu"))
+            raise GraphError(f'{node.described()} is placed on "{node.device}", but {error}') from None
 
     def run(self, feeds: Iterable[Any], eager: bool = False) -> Any:
         """Feed, run, store."""
         session, plan = self.session, self.plan
+        if eager and not self._on_cpu:
+            raise GraphError(f"node by node (eager=True) a run is on the CPU, and these nodes are on {self._device}")
         fed = [self._fed(node, value) for node, value in zip(plan.fed, feeds, strict=True)]
         with session._lock:
             if session._closed:
@@ -209,6 +225,8 @@ class _Call:
                 results, written = self._function(*values)
                 if written:
                     self._store(self._replaced, written)
+                if not self._on_cpu:
+                    results = tuple(np.asarray(value)[()] for value in results)
         return results[0] if self._single else rebuild(self.tree, list(results))
 
     def explain(self, feeds: Iterable[Any]) -> Any:
@@ -221,14 +239,28 @@ class _Call:
     def _values(self, fed: list[Any]) -> list[Any]:
         held = self.session.values
         try:
-            return [*fed, *[held[variable] for variable in self.plan.reads]]
+            values = [held[variable] for variable in self.plan.reads]
         except KeyError:
             self.session.initialized(self.plan.reads)
             raise
+        if self.session.on_devices or not self._on_cpu:
+            self.session.on_devices = True
+            values = [self._moved(variable, value) for variable, value in zip(self.plan.reads, values, strict=True)]
+        return [*fed, *values]
+
+    def _moved(self, variable: Any, value: Any) -> Any:
+        """A variable's value where the run is; it stays there for the runs after."""
+        if variable is self.plan.source:
+            return value
+        if self._on_cpu and isinstance(value, np.ndarray):
+            return value
+        held = np.array(value) if self._on_cpu else device_put(value, self._device)
+        self.session.values[variable] = held
+        return held
 
     def _store(self, variables: Sequence[Variable], values: Sequence[Any]) -> None:
         for variable, value in zip(variables, values, strict=True):
-            self.session.values[variable] = np.array(value, variable.dtype)
+            self.session.values[variable] = np.array(value, variable.dtype) if self._on_cpu else value
 
     def _fed(self, node: Node, value: Any) -> Any:
         """A fed value as an array of the node's dtype."""
