@@ -30,6 +30,8 @@ SLOWER = 0.95
 EVERY = 99
 SHORTEST_SAMPLE = 1e-3
 MOST_COPIES = 200
+WARM_CALLS, WARM_SECONDS = 1100, 0.1
+"""Calls before the first round, and how long they may take: a function that is called often gets its native entry."""
 
 
 @dataclass
@@ -106,7 +108,8 @@ def measure(kernel: Kernel, size: int, functions: dict[str, Callable[..., Any]],
     once = sample(kernel, kernel.function, arguments, 1)
     repeats = min(max(1, math.ceil(SHORTEST_SAMPLE / once)), MOST_COPIES)
     for function in ready.values():
-        sample(kernel, function, arguments, 1)
+        for _ in range(1 + math.ceil(min(WARM_CALLS, WARM_SECONDS / once) / repeats)):
+            sample(kernel, function, arguments, repeats)
     end = time.perf_counter() + budget
     for number in range(25):
         if number >= (5 if once < 0.2 else 3) and time.perf_counter() > end:

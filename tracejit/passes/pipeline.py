@@ -13,6 +13,8 @@ from tracejit.passes.dead_code import dead_code
 from tracejit.passes.drop_dead_carries import drop_dead_carries
 from tracejit.passes.expand_convolutions import expand_convolutions
 from tracejit.passes.expand_dot_products import expand_dot_products
+from tracejit.passes.expand_matrix_vector import expand_matrix_vector
+from tracejit.passes.flatten_stacks import flatten_stacks
 from tracejit.passes.fold_constants import fold_constants
 from tracejit.passes.fold_views import fold_views
 from tracejit.passes.merge_loops import merge_loops
@@ -26,6 +28,8 @@ PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
     expand_convolutions,
     expand_dot_products,
     common_subexpressions,
+    expand_matrix_vector,
+    flatten_stacks,
     merge_loops,
     drop_dead_carries,
     sink_into_branches,

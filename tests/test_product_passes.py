@@ -1,0 +1,116 @@
+"""Computed matrices times vectors as sums that fuse; stacks times one matrix as one product."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tracejit as tj
+
+RNG = np.random.default_rng(3)
+
+
+def ops(jitted: Any) -> list[str]:
+    return [node.op for node in jitted.roots[0].graph.nodes]
+
+
+def check(function: Callable[..., Any], *args: Any, rtol: float = 1e-12) -> Any:
+    """The jitted function, whose results are NumPy's."""
+    jitted = tj.jit(function)
+    with np.errstate(invalid="ignore", over="ignore"):
+        found, wanted = jitted(*args), function(*args)
+    for one, other in zip(found, wanted, strict=True) if isinstance(wanted, tuple) else [(found, wanted)]:
+        assert one.dtype == other.dtype and one.shape == other.shape
+        np.testing.assert_allclose(one, other, rtol=rtol, atol=1e-12)
+    return jitted
+
+
+# ---- expand_matrix_vector
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (4, 0), (1, 5), (5, 1), (3, 4), (40, 300), (300, 40)], ids=str)
+@pytest.mark.parametrize("dtype", ["f8", "f4", "i8", "i2", "u1"])
+def test_computed_matrices_are_never_written(shape: tuple[int, int], dtype: str) -> None:
+    def function(a: Any, x: Any, y: Any) -> Any:
+        return (a * 3 + 1) @ x, y @ (a * 2)
+
+    a, x, y = ((RNG.random(size) * 9).astype(dtype) for size in (shape, shape[1], shape[0]))
+    jitted = check(function, a, x, y, rtol=1e-5 if dtype == "f4" else 1e-12)
+    assert "matmul" not in ops(jitted)
+
+
+def test_a_matrix_in_memory_stays_with_blas() -> None:
+    a, x = RNG.random((5, 6)), RNG.random(6)
+    assert "matmul" in ops(check(lambda a, x: a @ x, a, x))
+    assert "matmul" in ops(check(lambda a, x: (b := a * 2, b @ x), a, x))  # a result
+    assert "matmul" in ops(check(lambda a, x: (b := a * 2) @ x + (b @ b.T) @ (b @ x), a, x))  # an operand of BLAS
+
+
+def test_one_kernel_for_what_is_around_the_product() -> None:
+    jitted = check(lambda a, b, x: 2.0 * a @ x + 3.0 * b @ x, RNG.random((7, 8)), RNG.random((7, 8)), RNG.random(8))
+    assert len(jitted.roots[0].program.kernels) == 1
+
+
+def test_special_values() -> None:
+    a = np.array([[np.inf, 0.0], [np.nan, 1.0], [-np.inf, 2.0]])
+    check(lambda a, x: (a * 1.0) @ x, a, np.array([0.0, 1.0]))
+    check(lambda a, x: (a * 1.0) @ x, a, np.array([1.0, -1.0]))
+
+
+def test_strided_and_transposed() -> None:
+    a, x = RNG.random((9, 10)), RNG.random(10)
+    check(lambda a, x: (a * 2) @ x[::2], a[::-1, ::2], x)
+    check(lambda a, x: x[:9] @ (a + 1), a, x)
+    check(lambda a, x: (np.exp(a.T) @ x[:9], x @ np.exp(a.T)), a, x)
+
+
+def test_derivatives() -> None:
+    a, x = RNG.random((4, 5)), RNG.random(5)
+    tj.check_grads(lambda a, x: np.sum(np.sin(np.tanh(a * 2) @ x)), (a, x))
+
+
+# ---- flatten_stacks
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        ((2, 3, 4), (4, 5)),
+        ((2, 3, 4), (4,)),
+        ((2, 1, 4), (4, 5)),
+        ((1, 1, 4), (4, 5)),
+        ((3, 2, 3, 4), (4, 1)),
+        ((0, 3, 4), (4, 5)),
+        ((2, 3, 0), (0, 5)),
+        ((2, 3, 4), (4, 0)),
+    ],
+    ids=str,
+)
+def test_stacks_become_one_product(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    a, b = RNG.random(shapes[0]), RNG.random(shapes[1])
+    jitted = check(lambda a, b: np.tanh(a * 2 @ b + 1), a, b)
+    products = [node for node in jitted.roots[0].graph.nodes if node.op == "matmul"]
+    assert all(len(node.inputs[0].shape) == 2 for node in products)
+
+
+@pytest.mark.parametrize("layout", ["rows", "columns", "strided", "backwards", "swapped"])
+def test_stacks_of_any_layout(layout: str) -> None:
+    a = RNG.random((4, 6, 8))
+    laid = {
+        "rows": a,
+        "columns": np.asfortranarray(a),
+        "strided": np.repeat(a, 2, axis=1)[:, ::2],
+        "backwards": a[::-1, :, ::-1],
+        "swapped": np.swapaxes(a, 0, 1),
+    }[layout]
+    check(lambda a, b: a @ b, laid, RNG.random((8, 3)))
+    check(lambda a, b: a[1:] @ b, laid, RNG.random((8, 3)))
+    check(lambda a, b: np.swapaxes(a, 0, 1) @ b, laid, RNG.random((8, 3)))
+
+
+def test_gradients_through_stacks() -> None:
+    x, w = RNG.random((2, 3, 4)), RNG.random((4, 5))
+    tj.check_grads(lambda x, w: np.sum(np.sin(x @ w)), (x, w))
