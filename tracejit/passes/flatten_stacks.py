@@ -1,10 +1,10 @@
 """A stack of matrices times one matrix becomes one product of all their rows: one call of BLAS instead of many.
 
-v2: f32[n0, n1, n3] = matmul(v1, x1)
+v2: f64[n0, n1, n3] = matmul(v1, x1)
     ->
-v2: f32[n0*n1, n2] = reshape(v1)
-v3: f32[n0*n1, n3] = matmul(v2, x1)
-v4: f32[n0, n1, n3] = reshape(v3)
+v2: f64[n0*n1, n2] = reshape(v1)
+v3: f64[n0*n1, n3] = matmul(v2, x1)
+v4: f64[n0, n1, n3] = reshape(v3)
 
 Not where the stack is a view of memory, whose rows may lie apart.
 """
