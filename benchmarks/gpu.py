@@ -91,11 +91,11 @@ class GpuPeer:
 
 def tracejit_peer() -> GpuPeer:
     """`tj.jit` on arrays that are on the device."""
-    return GpuPeer(
-        "tracejit",
-        lambda work: Runner(tj.jit(work.function), lambda args: tj.device_put(args, "cuda")),
-        tracejit_clock(),
-    )
+
+    def prepare(work: Workload) -> Runner:
+        return Runner(tj.jit(work.function), lambda args: tj.device_put(args, "cuda"))
+
+    return GpuPeer("tracejit", prepare, tracejit_clock())
 
 
 def cupy_peer() -> GpuPeer | None:
@@ -232,7 +232,7 @@ def copy_rate(rounds: int, size: int = COPIED) -> float:
     home = cuda_home(0)
     source, target = (home.empty((size,), np.uint8) for _ in range(2))
     clock = tracejit_clock()
-    samples = [clock.milliseconds(lambda: home.copy_into(target, source), 10) for _ in range(rounds)]
+    samples = [clock.milliseconds(lambda: home.copy_into(target, source), 10) for _ in range(rounds + 1)]
     return 2 * size / statistics.median(samples[1:]) / 1e6
 
 
