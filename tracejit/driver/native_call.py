@@ -65,7 +65,8 @@ def draft_call(
     positional, keywords = arguments.tree.children
     number = iter(zip(arguments.leaves, arguments.dynamic, strict=True))
     items = [leaves.item(child, number) for child in (*positional.children, *keywords.children)]
-    captured = [leaves.captured(leaf) for leaf in trace.leaves if leaf.captured] + constants(table, program)
+    found = [leaf for leaf in trace.leaves if leaf.captured and leaf.kind == "array"]
+    captured = [leaves.captured(leaf) for leaf in found] + constants(table, program)
     giver = _Results(table, program, iter(results))
     result = giver.result(tree)
     _refuse_writebacks(program)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -59,6 +59,8 @@ def write_leaf_guards(
     """Type, dtype, rank and layout of leaves."""
     for leaf in leaves:
         name = f"a{leaf.position}"
+        if leaf.captured and leaf.kind == "number":
+            continue
         if leaf.captured:
             code.target.write_captured(code, name, leaf.value)
             continue
@@ -135,27 +137,32 @@ def _needed(line: str, definitions: Mapping[str, str], written: Mapping[str, str
     return list(order)
 
 
-def write_guards(code: Code, guards: dict[str, str]) -> None:
-    """What the trace found out about sizes and numbers; an expression may rely on the guards before it."""
-    tests = essential(list(guards))
-    if any(name[0] == "h" for test in tests for name in _NAMES.findall(test)):
+def write_guards(code: Code, guards: Sequence[str], elements: Collection[str]) -> None:
+    """What the trace found out about sizes and numbers; an expression may rely on the guards before it.
+
+    elements: numbers that are read from arrays, once the guards say that there are such elements, and before any step.
+    """
+    tests = essential(guards)
+    named = {name for test in tests for name in _NAMES.findall(test)}
+    if any(name[0] == "h" or name in elements for name in named):
         code.lines += [f"if not ({test}): return MISS" for test in tests]
     elif tests:
         code.lines.append(f"if not ({' and '.join(f'({test})' for test in tests)}): return MISS")
+    code.lines += [name for name in elements if name not in named]
 
 
-def essential(guards: list[str]) -> list[str]:
-    """The guards without repetition (a weaker bound on the same size says nothing new)."""
-    bounds: dict[tuple[str, str], int] = {}
-    kept: list[str] = []
+def essential(guards: Sequence[str]) -> list[str]:
+    """The guards in order, without repetition (a weaker bound on the same size says nothing new)."""
+    bounds: dict[str, int] = {}
+    kept: dict[str, str] = {}
     for text in guards:
         name, _, rest = text.partition(" >= ")
         if name.isidentifier() and rest.lstrip("-").isdigit():
-            key = (name, ">=")
-            bounds[key] = max(bounds.get(key, int(rest)), int(rest))
+            bounds[name] = max(bounds.get(name, int(rest)), int(rest))
+            kept[name] = f"{name} >= {bounds[name]}"
         else:
-            kept.append(text)
-    return [f"{name} {sign} {bound}" for (name, sign), bound in bounds.items()] + kept
+            kept[text] = text
+    return list(kept.values())
 
 
 def write_environment(code: Code, items: Sequence[tuple[str, Any, str, Any]]) -> None:

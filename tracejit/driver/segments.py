@@ -89,7 +89,9 @@ class Segment:
 
     def named_values(self, leaves: Sequence[Any]) -> dict[str, Any]:
         """The sizes and numbers that guards speak of, for given leaf values."""
-        names: dict[str, Any] = {f"a{n}": leaf for n, leaf in enumerate(leaves) if leaf_kind(leaf) == "number"}
+        names: dict[str, Any] = {
+            f"a{n}": leaf for n, leaf in enumerate(leaves) if leaf_kind(leaf) in ("number", "array")
+        }
         for name, (position, axis) in self.origins.items():
             if position < len(leaves) and axis < np.ndim(leaves[position]):
                 names[name] = np.shape(leaves[position])[axis]

@@ -70,6 +70,7 @@ class Tracing:
     def execute(self) -> Any:
         """Trace from the first outcome that is not known yet; the result is the call's."""
         self.trace.interrupt = self.interrupt
+        self.trace.known = tuple(self.run.leaves)
         self.replayed = list(self.run.path)
         values = [
             trace_leaf(self.trace, leaf) if dynamic or number not in self.arguments.static else leaf
@@ -132,7 +133,7 @@ class Tracing:
         hand_over(trace, following.handover, written, new)
         self.first = len(trace.leaves)
         self.last_break, self.last_result = following, result
-        trace.guards.clear()
+        trace.end_segment()
         if isinstance(result, Raised):
             raise result.error
         if outcome:
@@ -267,7 +268,7 @@ class Tracing:
         checked = trace.leaves[0 if self.root else self.first :]
         text.write_leaf_guards(code, checked, layouts, mutated, self.root)
         text.write_sizes(code, trace, checked)
-        text.write_guards(code, dict(trace.guards))
+        text.write_guards(code, list(trace.guards), trace.elements.values())
         if self.root:
             text.write_environment(code, self.environment.items)
             self.checks = Code(self.target, list(code.lines), code.namespace)

@@ -12,6 +12,7 @@ from tracejit.ir.node import ArrayType, Index, Node
 from tracejit.ir.size import Dimension
 from tracejit.ops import assignment
 from tracejit.ops.table import OPS
+from tracejit.trace.elements import as_place, element
 from tracejit.trace.handlers import inside_try
 from tracejit.trace.number import HostNumber, as_dimension, wrap
 from tracejit.trace.opaque import call_node, interrupt_call
@@ -71,7 +72,7 @@ def slice_bounds(trace: Trace, item: slice, length: Dimension) -> tuple[Dimensio
     def bound(value: Any, default: Dimension) -> Dimension:
         if value is None:
             return default
-        place = as_dimension(value)
+        place = as_place(trace, value)
         if place is None:
             place = operator.index(value)
         if trace.less(place, 0):
@@ -154,11 +155,26 @@ def _as_index_arrays(trace: Trace, items: list[Any]) -> list[Any] | None:
     return result
 
 
+def _as_places(trace: Trace, items: list[Any]) -> tuple[Any, ...] | None:
+    """A key whose integers are elements of arguments, as a key of plain integers; None where there are others."""
+    plain: list[Any] = []
+    for item in items:
+        if isinstance(item, Tracer) and item.scalar and (place := element(trace, item)) is not None:
+            plain.append(wrap(trace, place))
+        elif is_advanced(item):
+            return None
+        else:
+            plain.append(item)
+    return tuple(plain)
+
+
 def _advanced_get(trace: Trace, tracer: Tracer, key: Any, items: list[Any]) -> Any:
     arrays = _as_index_arrays(trace, items)
     if arrays is None and trace.variables and tracer.dtype.kind == "f":
         # Where a derivative may be taken, only the places are asked for: reading there has a rule.
         return getitem(tracer, tuple(_without_masks(trace, items)))
+    if tracer.dtype not in KERNEL_DTYPES and (plain := _as_places(trace, items)) is not None:
+        return getitem(tracer, plain)
     if arrays is None or tracer.dtype not in KERNEL_DTYPES:
         return interrupt_call(operator.getitem, (tracer, key), {})
     # Slices, ints and None first, as a view; an int beside an index array is an index array too, to NumPy.

@@ -7,7 +7,7 @@ import sys
 import threading
 import weakref
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,8 @@ class Leaf:
 
     kind: "array", "generic" (a NumPy scalar), "number" (a Python number), "object" (a generator of random numbers) or
     "carried" (an array that segments before have computed and nobody writes to; its value is not kept here).
-    captured: an array found in globals, closures or attributes; read at each call from where it lives.
+    captured: no argument, but an array found in globals, closures or attributes, read at each call from where it lives;
+    or a number that is an element of an array leaf (`Trace.read_element`).
     """
 
     position: int
@@ -78,6 +79,9 @@ class Trace:
     being traced around the present point.
     definitions: names of long expressions of numbers.
     carried: the positions of carried leaves in use; free: those of leaves that nothing needs any more.
+    known: what the leaves are of the segments that have run in this call already; None where leaves have no values.
+    elements: the numbers read from arrays by the pending segment, by array and place.
+    sizes: the sizes that the expressions of `scalar` nodes are, where they are such.
     """
 
     interrupt: Callable[..., Any] | None = None
@@ -96,6 +100,9 @@ class Trace:
     inside: int = 0
     carried: set[int] = field(default_factory=set)
     free: set[int] = field(default_factory=set)
+    known: Sequence[Any] | None = None
+    elements: dict[str, str] = field(default_factory=dict)
+    sizes: dict[str, Dimension] = field(default_factory=dict)
     storage_count: int = 0
     _storages: dict[int, weakref.ref[Storage]] = field(default_factory=dict)
     _names: dict[str, str] = field(default_factory=dict)
@@ -176,6 +183,26 @@ class Trace:
         if id(array) not in self._captured:
             self._captured[id(array)] = self.add_leaf("array", array, captured=True).position
         return self._captured[id(array)]
+
+    def read_element(self, position: int, places: Sequence[Dimension]) -> str:
+        """The name of the number that an element of an array leaf is at the head of the pending segment."""
+        text = f"a{position}.item({', '.join(map(str, places))})"
+        if text not in self.elements:
+            number = len(self.leaves)
+            if self.known is not None and number < len(self.known):
+                value = self.known[number]
+            else:
+                value = self.leaves[position].value.item(*map(self.value, places))
+            name = self.elements[text] = f"a{self.add_leaf('number', value, captured=True).position}"
+            self.definitions[name] = text
+        return self.elements[text]
+
+    def end_segment(self) -> None:
+        """Guards begin anew; elements that were read are leaves like any other from now on."""
+        self.guards.clear()
+        for name in self.elements.values():
+            del self.definitions[name]
+        self.elements.clear()
 
     def is_differentiated(self, node: Node) -> bool:
         """Whether a value depends on a variable of a derivative."""

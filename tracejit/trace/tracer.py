@@ -239,6 +239,8 @@ def number_node(trace: Trace, number: HostNumber) -> Node:
     if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
         raise OverflowError(f"Python int {value} does not fit in int64 inside a traced function")
     dtype = np.asarray(value).dtype
+    if number.size is not None:
+        trace.sizes[number.text] = number.size
     return trace.builder.node("scalar", (), {"expression": number.text}, ArrayType(dtype, (), weak=True))
 
 

@@ -12,7 +12,7 @@ from tracejit.ir import size as sizes
 from tracejit.ir.node import ArrayType, Index, Shape
 from tracejit.ir.size import Dimension
 from tracejit.trace.dispatch import asarray, implements
-from tracejit.trace.number import as_dimension
+from tracejit.trace.elements import as_place
 from tracejit.trace.opaque import interrupt_call
 from tracejit.trace.record import (
     broadcast_places,
@@ -25,10 +25,11 @@ from tracejit.trace.tracer import ReshapeStep, Tracer, ViewStep, fresh
 
 def dimensions(shape: Any) -> Shape:
     """A user's shape argument as dimensions; one that is negative in this run is its plain value, under a guard."""
+    trace = current()
     items = shape if isinstance(shape, (tuple, list)) else (shape,)
     result = []
     for item in items:
-        dimension = as_dimension(item)
+        dimension = as_place(trace, item)
         if dimension is None or current().value(dimension) < 0:
             dimension = operator.index(item)
         result.append(dimension)
