@@ -67,6 +67,17 @@ class LaunchCost(NamedTuple):
 
 def launch_cost(kernel: Kernel, vector: int) -> LaunchCost:
     """The cost of a kernel; vector: bytes of a vector register."""
+    key = (kernel.structure, vector)
+    if key not in _COSTS:
+        _COSTS[key] = _cost(kernel, vector)
+    return _COSTS[key]
+
+
+_COSTS: dict[tuple[str, int], LaunchCost] = {}
+"""What was reckoned already: launches of long programs are of few kernels."""
+
+
+def _cost(kernel: Kernel, vector: int) -> LaunchCost:
     traffic = _collected(_traffic(kernel))
     moved = (Term(axes, CACHE_BYTE * count) for axes, count in traffic)
     computed = (Term(axes, INSTRUCTION * count) for axes, count in _instructions(kernel, vector))

@@ -11,6 +11,12 @@ from tracejit.ir.size import Dimension
 from tracejit.schedule import kernel as k
 from tracejit.schedule.steps import Buffer
 
+NEAR = 4
+"""Places up to this one are part of a kernel; one further away may be what the user's code counts, and is passed to it.
+
+So the iterations of an unrolled loop share kernels.
+"""
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -105,7 +111,7 @@ class KernelDraft:
 
     def _index(self, index: IrIndex) -> k.Index:
         start: int | k.Integer
-        if isinstance(index.start, int):
+        if isinstance(index.start, int) and abs(index.start) <= NEAR:
             start = index.start
         else:
             start = k.Integer(self.integers.setdefault(index.start, len(self.integers)))

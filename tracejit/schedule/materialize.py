@@ -8,7 +8,7 @@ reduction and one after it read is used in two spaces even where they are alike:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tracejit.ir.graph import Graph
 from tracejit.ir.node import Indices, Node, compose, identity_indices
@@ -30,11 +30,17 @@ class Use:
     """A value inside a kernel: the iteration space of the kernel's root, and where the value is looked up in it.
 
     after: of a reduction, how many stand before it, one after the other.
+    level: of the root (see `levels`): roots of two levels have two kernels, also where their spaces are alike.
     """
 
     space: tuple[object, ...]
     indices: Indices
     after: int = 0
+    level: int = 0
+
+    def at(self, indices: Indices) -> Use:
+        """The same use, looked up elsewhere."""
+        return replace(self, indices=indices)
 
 
 def in_memory_by_nature(node: Node) -> bool:
@@ -45,6 +51,16 @@ def in_memory_by_nature(node: Node) -> bool:
         return survey(node) is None
     memory_ops = ("input", "parameter", "empty", "reshape", "part")
     return node.kind in ("reduce", "update", "contract", "call") or node.op in memory_ops
+
+
+def levels(graph: Graph) -> dict[int, int]:
+    """How many NumPy calls, reshapes and updates stand before each node; only roots of one level share kernels."""
+    level: dict[int, int] = {}
+    for node in graph.nodes:
+        below = max((level[id(source)] for source in node.inputs), default=0)
+        host = node.kind in ("contract", "call", "update") or node.op in ("reshape", "loop", "branch")
+        level[id(node)] = below + (1 if host else 0)
+    return level
 
 
 def iteration_space(node: Node) -> tuple[object, ...]:
@@ -70,7 +86,7 @@ def materialized(graph: Graph, products: Mapping[int, PanelProduct], fastmath: b
         elif id(node) not in hidden:
             memory |= {id(source) for source in _needs_memory(node)}
     costs = _inline_costs(graph, memory)
-    depths = _reductions_before(graph)
+    depths, level = _reductions_before(graph), levels(graph)
     uses: dict[int, set[Use]] = {}
     for node in reversed(graph.nodes):
         key = id(node)
@@ -83,7 +99,7 @@ def materialized(graph: Graph, products: Mapping[int, PanelProduct], fastmath: b
                 value = join.inputs[1]
                 uses.setdefault(id(value), set()).add(Use((node, join), identity_indices(value.shape)))
         elif key not in hidden:
-            _spread_uses(node, key in memory, depths[key], uses)
+            _spread_uses(node, key in memory, (depths[key], level[key]), uses)
     return memory
 
 
@@ -155,8 +171,8 @@ def _repeated_by_outer_loop(use: Use) -> bool:
     return bool(used) and any(axis not in used and dimension != 1 for axis, dimension in enumerate(space[: max(used)]))
 
 
-def _spread_uses(node: Node, is_root: bool, depth: int, uses: dict[int, set[Use]]) -> None:
-    """Tell a node's inputs where they are looked up through it; `depth`: the reductions up to it."""
+def _spread_uses(node: Node, is_root: bool, before: tuple[int, int], uses: dict[int, set[Use]]) -> None:
+    """Tell a node's inputs where they are looked up through it; before: the reductions up to it, and its level."""
     if node.op in ("loop", "branch"):
         for lookup in survey(node) or ():
             if lookup.indices is not None:
@@ -172,16 +188,17 @@ def _spread_uses(node: Node, is_root: bool, depth: int, uses: dict[int, set[Use]
             if node.kind == "update"
             else node.shape
         )
-        own = {Use(iteration_space(node), identity_indices(domain), depth if node.kind == "reduce" else 0)}
+        after = before[0] if node.kind == "reduce" else 0
+        own = {Use(iteration_space(node), identity_indices(domain), after, before[1])}
     else:
         own = uses.get(id(node), set())
     if node.op == "view":
-        own = {Use(use.space, compose(node["indices"], use.indices), use.after) for use in own}
+        own = {use.at(compose(node["indices"], use.indices)) for use in own}
     sources = node.inputs[-1:] if node.kind == "update" else node.inputs
     if node.kind == "gather":
         sources = node.inputs[1:]
         at, rank = node["at"], node["rank"]
-        own = {Use(use.space, use.indices[at : at + rank], use.after) for use in own}
+        own = {use.at(use.indices[at : at + rank]) for use in own}
     for source in sources:
         known = uses.setdefault(id(source), set())
         if len(known) < _MANY or {use.after for use in own} - {use.after for use in known}:

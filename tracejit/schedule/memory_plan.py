@@ -40,7 +40,9 @@ def plan_memory(program: Program, contiguous: Container[int], carries: Container
     """
     changed = True
     while changed:
-        program, changed = _coalesce_one(program, contiguous, carries)
+        before = len(program.steps)
+        program = _coalesced(program, contiguous, carries)
+        changed = len(program.steps) < before
     program = _write_results_in_place(program, contiguous)
     return replace(program, steps=tuple(_narrowed(program, n, step) for n, step in enumerate(program.steps)))
 
@@ -81,17 +83,32 @@ def _box(launch: Launch, target: Buffer) -> tuple[tuple[Dimension, Dimension], .
     return tuple(box)
 
 
-def _coalesce_one(program: Program, contiguous: Container[int], carries: Container[Buffer]) -> tuple[Program, bool]:
-    """Drop the first copy whose source nothing needs any more: its target then is the source's own memory."""
-    for position, step in enumerate(program.steps):
-        if not isinstance(step, Copy) or (step.source.kind == "argument" and step.source.leaf not in contiguous):
+def _coalesced(program: Program, contiguous: Container[int], carries: Container[Buffer]) -> Program:
+    """Drop the copies whose source nothing needs any more: their targets then are the sources' own memory."""
+    own = defined(program)
+    after = -1
+    while (position := _next_copy(program, after + 1)) is not None:
+        after = position
+        copy = program.steps[position]
+        assert isinstance(copy, Copy)
+        if copy.source.kind == "argument" and copy.source.leaf not in contiguous:
             continue
-        if step.source.kind == "allocated" and step.source not in carries and step.source not in defined(program):
+        if copy.source.kind == "allocated" and copy.source not in carries and copy.source not in own:
             # Memory of the program around: the next iteration reads it again.
             continue
-        if _source_is_free(program, position, step):
-            return _renamed(program, position, step), True
-    return program, False
+        if _source_is_free(program, position, copy):
+            after = position - 1 - sum(_allocates(step, copy.target) for step in program.steps[:position])
+            program = _renamed(program, position, copy)
+    return program
+
+
+def _next_copy(program: Program, first: int) -> int | None:
+    """The position of the first copy from a position on."""
+    return next((n for n in range(first, len(program.steps)) if isinstance(program.steps[n], Copy)), None)
+
+
+def _allocates(step: Step, buffer: Buffer) -> bool:
+    return isinstance(step, Allocate) and step.target == buffer
 
 
 def _source_is_free(program: Program, position: int, copy: Copy) -> bool:
@@ -140,7 +157,7 @@ def _reads_where_it_writes(step: Step, copy: Copy, aliases: set[Buffer]) -> bool
 def _renamed(program: Program, position: int, copy: Copy) -> Program:
     steps: list[Step] = []
     for number, step in enumerate(program.steps):
-        if number == position or (isinstance(step, Allocate) and step.target == copy.target):
+        if number == position or _allocates(step, copy.target):
             continue
         steps.append(rename(step, copy.target, copy.source))
     outputs = tuple(copy.source if b == copy.target else b for b in program.outputs)
@@ -155,7 +172,7 @@ def rename(step: Step, old: Buffer, new: Buffer) -> Step:
         return new if buffer == old else buffer
 
     if isinstance(step, Launch):
-        return replace(step, buffers=tuple(map(one, step.buffers)))
+        return replace(step, buffers=tuple(map(one, step.buffers))) if old in step.buffers else step
     if isinstance(step, (Copy, View)):
         return replace(step, source=one(step.source), target=one(step.target))
     if isinstance(step, (CallNumpy, CallInPlace)):

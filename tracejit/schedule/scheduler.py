@@ -15,7 +15,7 @@ from tracejit.schedule.grouping import Group, StageDraft, group, memory_reads
 from tracejit.schedule.host_loops import iteration, write_in_place
 from tracejit.schedule.kernel_builder import KernelBuilder
 from tracejit.schedule.kernel_draft import BuiltKernel, Memory
-from tracejit.schedule.materialize import materialized, numpy_viewable, viewed
+from tracejit.schedule.materialize import levels, materialized, numpy_viewable, viewed
 from tracejit.schedule.memory_plan import plan_memory
 from tracejit.schedule.native_control import is_native, result_shape, survey
 from tracejit.schedule.panel_builder import PanelBuilder
@@ -62,6 +62,7 @@ class _Scheduler:
     views: dict[int, Buffer] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     read_by: dict[int, list[Node]] = field(default_factory=dict)
+    readers: dict[int, set[int]] | None = None
     numbers: Iterator[int] = field(default_factory=itertools.count)
     results: dict[int, tuple[Buffer, ...]] = field(default_factory=dict)
     products: dict[int, PanelProduct] = field(default_factory=dict)
@@ -71,13 +72,13 @@ class _Scheduler:
         self.products = panel_products(self.graph)
         memory = self._memory()
         kernel_roots = [n for n in self.graph.nodes if id(n) in memory and _computed_by_kernel(n)]
-        levels = self._levels()
-        products = [self._product_group(product, memory, levels) for product in self.products.values()]
+        level_of = levels(self.graph)
+        products = [self._product_group(product, memory, level_of) for product in self.products.values()]
         taken = {id(root) for one in products for root in one.roots}
         kernel_roots = [root for root in kernel_roots if id(root) not in taken]
         groups: list[Group] = []
-        for level in sorted({levels[id(root)] for root in kernel_roots}):
-            roots = [root for root in kernel_roots if levels[id(root)] == level]
+        for level in sorted({level_of[id(root)] for root in kernel_roots}):
+            roots = [root for root in kernel_roots if level_of[id(root)] == level]
             groups.extend(_control_groups([root for root in roots if root.op == "part"]))
             groups.extend(group([root for root in roots if root.op != "part"], memory))
         self._emit_all([*groups, *products], memory)
@@ -104,15 +105,6 @@ class _Scheduler:
                     memory.add(id(value))
         return memory
 
-    def _levels(self) -> dict[int, int]:
-        """How many NumPy calls, reshapes and updates stand before each node; only roots of one level share kernels."""
-        level: dict[int, int] = {}
-        for node in self.graph.nodes:
-            below = max((level[id(source)] for source in node.inputs), default=0)
-            host = node.kind in ("contract", "call", "update") or node.op in ("reshape", "loop", "branch")
-            level[id(node)] = below + (1 if host else 0)
-        return level
-
     def _emit_all(self, groups: list[Group], memory: set[int]) -> None:
         """Steps in dependency order: each group, or value that the host makes, after all that it reads."""
         owner = {id(root): g for g in groups for root in g.roots}
@@ -138,9 +130,9 @@ class _Scheduler:
                         self._host_step(current, memory)
                     emitted.update(id(root) for root in roots)
 
-    def _product_group(self, product: PanelProduct, memory: set[int], levels: dict[int, int]) -> Group:
+    def _product_group(self, product: PanelProduct, memory: set[int], level_of: dict[int, int]) -> Group:
         """The kernel of a product by panels, with what follows it element by element; sets down what they read."""
-        after = epilogue(product, self.graph, memory, levels)
+        after = epilogue(product, self.graph, memory, level_of)
         pieces = [read.source for join in product.joins for read in memory_reads(join.inputs[1], memory)]
         pieces += [join.inputs[1] for join in product.joins if id(join.inputs[1]) in memory]
         self.read_by[id(product.node)] = [viewed(product.left), *pieces]
@@ -299,11 +291,23 @@ class _Scheduler:
     def _stored(self, target: Group, memory: set[int]) -> set[int]:
         """The roots of a group that something outside it needs."""
         inside = {id(root) for root in target.roots}
-        needed = {id(node) for node in self.graph.outputs}
-        for reader in self.graph.nodes:
-            if id(reader) in memory and id(reader) not in inside:
-                needed.update(id(source) for source in self._reads(reader, memory) if id(source) in inside)
-        return {id(root) for root in target.roots if id(root) in needed or root.kind == "update"}
+        readers = self._readers(memory)
+        outputs = {id(node) for node in self.graph.outputs}
+        return {
+            id(root)
+            for root in target.roots
+            if root.kind == "update" or id(root) in outputs or not readers.get(id(root), set()) <= inside
+        }
+
+    def _readers(self, memory: set[int]) -> dict[int, set[int]]:
+        """For each value the values in memory whose kernels, or host steps, read it."""
+        if self.readers is None:
+            self.readers = {}
+            for reader in self.graph.nodes:
+                if id(reader) in memory:
+                    for source in self._reads(reader, memory):
+                        self.readers.setdefault(id(source), set()).add(id(reader))
+        return self.readers
 
     def _update_target(self, root: Node) -> None:
         """The memory that an update writes: a copy of its base, or the base itself where the memory plan allows."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from tracejit.ir.node import Indices, Node, Shape
 from tracejit.ir.size import Dimension
-from tracejit.schedule.kernel import Kernel
+from tracejit.schedule.kernel import Kernel, Operand
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,9 @@ class Buffer:
     shape: Shape
     leaf: int = -1
     data: Any = field(default=None, compare=False)
+
+    def __hash__(self) -> int:
+        return hash((self.number, self.leaf))
 
     @property
     def name(self) -> str:
@@ -58,6 +62,19 @@ class Launch:
     integers: tuple[Dimension, ...]
     scalars: tuple[str, ...]
     roots: tuple[Node, ...] = ()
+
+    @cached_property
+    def visible(self) -> tuple[Operand, ...]:
+        """The operands that the buffers stand for, in their order."""
+        return tuple(operand for operand in self.kernel.operands if operand.role != "scratch")
+
+    @cached_property
+    def reads(self) -> tuple[Buffer, ...]:
+        return tuple(b for b, o in zip(self.buffers, self.visible, strict=True) if o.role in ("in", "inout"))
+
+    @cached_property
+    def writes(self) -> tuple[Buffer, ...]:
+        return tuple(b for b, o in zip(self.buffers, self.visible, strict=True) if o.role != "in")
 
 
 @dataclass(frozen=True)
@@ -185,8 +202,7 @@ def outside(program: Program) -> tuple[Buffer, ...]:
 def reads(step: Step) -> tuple[Buffer, ...]:
     """The buffers that a step reads."""
     if isinstance(step, Launch):
-        roles = [operand.role for operand in step.kernel.operands if operand.role != "scratch"]
-        return tuple(b for b, role in zip(step.buffers, roles, strict=True) if role in ("in", "inout"))
+        return step.reads
     if isinstance(step, (Copy, View, Place)):
         return (step.source,)
     if isinstance(step, (Loop, Branch)):
@@ -203,8 +219,7 @@ def reads(step: Step) -> tuple[Buffer, ...]:
 def writes(step: Step) -> tuple[Buffer, ...]:
     """The buffers that a step writes."""
     if isinstance(step, Launch):
-        roles = [operand.role for operand in step.kernel.operands if operand.role != "scratch"]
-        return tuple(b for b, role in zip(step.buffers, roles, strict=True) if role != "in")
+        return step.writes
     if isinstance(step, Loop):
         return (*step.carries, *step.ys)
     if isinstance(step, Branch):
