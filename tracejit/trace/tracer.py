@@ -289,7 +289,8 @@ _POWERS = {2: np.square, 1: np.positive, 0.5: np.sqrt, -1: np.reciprocal}
 def _power(self: Tracer, exponent: Any) -> Any:
     """`x ** 2` and its like are the exact ops that NumPy's operator takes for them."""
     exact_integer = type(exponent) is int and exponent in (1, 2) and self.dtype.kind in "iu"
-    if type(exponent) in (int, float) and exponent in _POWERS and (self.dtype.kind == "f" or exact_integer):
+    inexact = self.dtype.kind == "f" or (self.dtype.kind == "c" and not self.scalar)
+    if type(exponent) in (int, float) and exponent in _POWERS and (inexact or exact_integer):
         return HANDLERS["ufunc"](_POWERS[exponent], "__call__", (self,), {})
     return HANDLERS["ufunc"](np.power, "__call__", (self, exponent), {})
 

@@ -23,15 +23,20 @@ from tracejit.trace.state import current
 from tracejit.trace.tracer import Tracer
 
 
-def _computed_in(*operands: Tracer) -> np.dtype[Any] | None:
+def _computed_in(*operands: Tracer, kinds: str = "biuf") -> np.dtype[Any] | None:
     """The dtype that LAPACK is called in; None where a call has to wait for its values, or NumPy refuses.
 
-    A call inside a `try` is made at once, so that what it raises is raised there.
+    A call inside a `try` is made at once, so that what it raises is raised there.  kinds: complex ones are among them
+    where the result is of the same kind; they have no derivatives.
     """
-    kinds = [operand.dtype for operand in operands]
-    if any(dtype.kind not in "biuf" or dtype == np.float16 for dtype in kinds) or inside_try():
+    dtypes = [operand.dtype for operand in operands]
+    if any(dtype.kind not in kinds or dtype == np.float16 for dtype in dtypes) or inside_try():
         return None
-    return np.dtype(np.float32) if all(dtype == np.float32 for dtype in kinds) else np.dtype(np.float64)
+    is_complex = any(dtype.kind == "c" for dtype in dtypes)
+    if is_complex and current().variables:
+        return None
+    single = all(dtype in (np.float32, np.complex64) for dtype in dtypes)
+    return np.dtype("f" if single else "d") if not is_complex else np.dtype("F" if single else "D")
 
 
 def _is_square(tracer: Tracer) -> bool:
@@ -45,13 +50,13 @@ def _fewer(tracer: Tracer) -> Any:
 
 
 def _matrix_call(
-    function: Any, shape: Callable[[Tracer], Shape], square: bool = True, plain: Any = None
+    function: Any, shape: Callable[[Tracer], Shape], square: bool = True, plain: Any = None, kinds: str = "biuf"
 ) -> Callable[..., Any]:
     """A function of one matrix (or a stack), whose result has a shape that is known; `plain`: what to call else."""
 
     def call(a: Any, **options: Any) -> Any:
         tracer = asarray(a)
-        dtype = _computed_in(tracer)
+        dtype = _computed_in(tracer, kinds=kinds)
         if dtype is None or tracer.ndim < 2 or (square and not _is_square(tracer)):
             return interrupt_call(plain or function, (a,), options)
         found = shape(tracer)
@@ -68,9 +73,11 @@ def _matrices(tracer: Tracer) -> Shape:
     return tracer.symbolic_shape
 
 
-for _function in (np.linalg.inv, np.linalg.cholesky, library.inverse_or_nan, library.cofactors):
+for _function in (np.linalg.inv, np.linalg.cholesky):
+    implements(_function)(_matrix_call(_function, _matrices, kinds="biufc"))
+for _function in (library.inverse_or_nan, library.cofactors):
     implements(_function)(_matrix_call(_function, _matrices))
-implements(np.linalg.det)(_matrix_call(np.linalg.det, _stack))
+implements(np.linalg.det)(_matrix_call(np.linalg.det, _stack, kinds="biufc"))
 _pinv = _matrix_call(np.linalg.pinv, lambda t: (*_stack(t), t.symbolic_shape[-1], t.symbolic_shape[-2]), square=False)
 
 
@@ -84,7 +91,7 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._
 def solve(a: Any, b: Any) -> Any:
     """NumPy takes b for a vector only where it has one axis."""
     matrix, right = asarray(a), asarray(b)
-    trace, dtype = current(), _computed_in(matrix, right)
+    trace, dtype = current(), _computed_in(matrix, right, kinds="biufc")
     fits = dtype is not None and _is_square(matrix) and right.ndim > 0
     if not fits or not trace.equal(matrix.symbolic_shape[-1], right.symbolic_shape[-1 if right.ndim == 1 else -2]):
         return interrupt_call(np.linalg.solve, (a, b), {})
