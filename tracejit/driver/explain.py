@@ -66,6 +66,8 @@ class Explanation:
         if self.plain_reason is not None:
             return f"{self.name} runs as plain NumPy: {self.plain_reason}"
         parts = [self._summary()]
+        if self.segments and self.segments[0].loss:
+            parts.append(f"calls like this one run as plain NumPy, which is no slower: {self.segments[0].loss}")
         for number, segment in enumerate(self.segments):
             parts.append(_segment_text(segment, number, len(self.segments), self.sizes))
         if self.opaque:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from types import MethodType
 from typing import Any, TypeVar, overload
 
+import numpy as np
+
 from tracejit.driver.arguments import take_apart
 from tracejit.driver.environment_guards import read_environment
 from tracejit.driver.errors import clarified, fullgraph_error
@@ -20,6 +22,7 @@ from tracejit.driver.explain import Explanation, explain_segments, retrace_reaso
 from tracejit.driver.host_code import MISS
 from tracejit.driver.logging import enabled, log
 from tracejit.driver.placing import placed, shown
+from tracejit.driver.profit import loss
 from tracejit.driver.segments import MAX_BRANCHES, Break, Run, Segment
 from tracejit.driver.tracing import SharedMemory, Tracing
 from tracejit.ir.graph import Graph
@@ -37,6 +40,9 @@ HOT_CALLS = 1000
 
 _COPIED = 'arguments that are NumPy arrays are copied to {0}; to be written to, one must be device_put(x, "{0}")'
 """What is to be known where a function writes to an argument that it cannot write to."""
+
+_PLAIN = frozenset({np.ndarray, int, float, complex, bool, str, type(None), np.float64, np.int64, np.float32})
+"""Types of arguments that need no look inside to see that plain NumPy can take them."""
 
 MAX_TRACES = 64
 """Traces kept for one function; past it, calls that fit none run as plain NumPy."""
@@ -174,8 +180,8 @@ class Jitted(Dispatched):
 
     def attempt(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A compiled call, or MISS where the function would run as plain NumPy (nothing of it has happened then)."""
-        for entry in self._entries:
-            result = entry(args, kwargs)
+        for root in self.roots:
+            result = root.function(args, kwargs)
             if result is not MISS:
                 return result
         if self.plain_reason is not None or len(self.roots) >= MAX_TRACES:
@@ -211,7 +217,10 @@ class Jitted(Dispatched):
                 environment = read_environment(self.function, arguments.objects)
                 tracing = Tracing(self, run, arguments, environment, target)
                 self.stats.traces += 1
-                return tracing.execute()
+                result = tracing.execute()
+                if target.device.kind == "cpu":
+                    self._weigh(run)
+                return result
             except Untraceable as reason:
                 self._become_plain(run, reason)
                 log("plain", f"{self.__name__} runs as plain NumPy: {reason}")
@@ -223,10 +232,30 @@ class Jitted(Dispatched):
                 raise clarified(error, self.__name__, run) from error.__cause__
         return MISS
 
+    def _weigh(self, run: Run) -> None:
+        """Whether calls like one that was traced are compiled ones from now on, or plain NumPy."""
+        if not run.path:
+            return
+        number = next(n for n, root in enumerate(self.roots) if root.following is run.path[0][0])
+        root = self.roots[number]
+        reason = None if root.loss else loss(root, run.path)
+        if reason:
+            root.loss = reason
+            self._entries[number] = self._plain_entry(root.accepting())
+            log("plain", f"{self.__name__} runs as plain NumPy: {reason}")
+
+    def _plain_entry(self, accepts: Callable[..., Any]) -> Callable[..., Any]:
+        """Calls that are accepted, as plain NumPy."""
+
+        def entry(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            return MISS if accepts(args, kwargs) is MISS else self.run_plain(args, kwargs)
+
+        return entry
+
     def _become_plain(self, run: Run, reason: Untraceable) -> None:
         """From now on plain NumPy; what the traced part of this call wrote is taken back first."""
         detach(self)
-        self.roots, self._entries, self.plain_reason = [], [], self.plain_reason or str(reason)
+        self.roots, self._entries, self.plain_reason = [], [self._plain_entry(_plain)], self.plain_reason or str(reason)
         if run.wrote:
             raise RuntimeError(
                 f"{self.__name__} cannot be traced ({reason}), which came to light after a compiled part of this call "
@@ -306,6 +335,11 @@ def _no_plain(jitted: Jitted) -> str:
         f"{jitted.__name__} cannot run on {jitted.device}: {why}. On the CPU it would run as plain NumPy, which does "
         "not reach arrays on a GPU."
     )
+
+
+def _plain(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """MISS where an argument may be one that takes calls over (see `_handler`)."""
+    return MISS if kwargs or not _PLAIN.issuperset(map(type, args)) else None
 
 
 def _handler(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -63,6 +63,7 @@ class Segment:
     fails, else the outcome of the break, or the result of the call where nothing follows.
     definitions: the names of parts of expressions; checks: of a first segment, its guards alone.
     draft: of a segment that takes whole calls, how emitted code can do the same; native: whether it does, and why not.
+    loss: of a first segment, why calls that it takes run as plain NumPy (see `driver.profit`).
     """
 
     traced: Graph
@@ -80,12 +81,17 @@ class Segment:
     following: Break | None = None
     draft: CallDraft | None = None
     native: str = "no, the function has several segments"
+    loss: str | None = None
 
     def accepts(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Whether the guards of a first segment hold; nothing else of it is run."""
+        return self.accepting()(args, kwargs) is not MISS
+
+    def accepting(self) -> Callable[..., Any]:
+        """The guards of a first segment alone, as a function of (args, kwargs) that returns MISS where one fails."""
         assert self.checks is not None
         code = replace(self.checks, lines=[*self.checks.lines, "return None"], namespace=dict(self.checks.namespace))
-        return code.function("accepts", "args, kwargs, run=None")(args, kwargs) is not MISS
+        return code.function("accepts", "args, kwargs, run=None")
 
     def named_values(self, leaves: Sequence[Any]) -> dict[str, Any]:
         """The sizes and numbers that guards speak of, for given leaf values."""
@@ -136,6 +142,10 @@ class Break:
         branch, leaves = self._branch(result)
         run.leaves += leaves
         return self.branches.get(branch, ())
+
+    def known(self, result: Any) -> Sequence[Segment]:
+        """The segments that may follow on a result."""
+        return self.branches.get(self._branch(result)[0], ())
 
     def _branch(self, result: Any) -> tuple[Hashable, list[Any]]:
         """Equal for results that lead the same way, and the leaves that a result adds."""

@@ -19,6 +19,7 @@ from tracejit.driver.host_code import ALIGNED, MISS, Code
 from tracejit.driver.host_program import write_program
 from tracejit.driver.kernel_errors import raise_kernel_error
 from tracejit.driver.native_call import draft_call
+from tracejit.driver.profit import loss
 from tracejit.driver.segments import Break, Raised, Run, Segment, describe, go_on, trace_leaf, trace_results
 from tracejit.driver.target import Target
 from tracejit.ir.graph import Graph
@@ -44,6 +45,10 @@ from tracejit.trace.tracer import Tracer
 
 MAX_SHARED = 4096
 """Compiled segments that a function keeps for others like them."""
+
+
+MANY_BREAKS = 64
+"""Breaks in the first trace of a call after which it is asked whether that gains anything."""
 
 
 class SharedMemory(Exception):
@@ -122,6 +127,8 @@ class Tracing:
         """A value is needed: end the segment, get it, go on."""
         number = self.breaks
         self.breaks += 1
+        if self.breaks == MANY_BREAKS:
+            self._refuse_loss()
         written, new = pending(trace)
         if number < len(self.replayed):
             following, result = self.replayed[number]
@@ -141,6 +148,12 @@ class Tracing:
         traced = trace_results(trace, result)
         trace.history.update(dict.fromkeys(range(self.first, len(trace.leaves)), past))
         return traced
+
+    def _refuse_loss(self) -> None:
+        """A function that has met many breaks is not traced further where that gains nothing."""
+        on_cpu = self.target.device.kind == "cpu"
+        if on_cpu and not self.replayed and (reason := loss(self.jitted.roots[-1], self.run.path)):
+            raise Untraceable(reason)
 
     def _run_segment(self, following: Break, live: list[Storage], operands: list[Tracer]) -> Any:
         """What comes out at a break that is not known yet."""
