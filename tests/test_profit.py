@@ -46,7 +46,22 @@ def test_scalar_loops():
     function = tj.jit(collatz)
     for n in (6, 7, 27, 27, 6, 97):
         assert function(np.int64(n)) == collatz(n)
-    assert function.plain_reason is not None and "breaks" in function.plain_reason
+    assert function.stats.plain_calls == 5
+
+
+def test_a_long_first_call_is_given_up():
+    def total(x):
+        found = 0.0
+        for i in range(x.shape[0]):
+            if x[i] > 0.5:
+                found += x[i]
+        return found
+
+    x = np.random.default_rng(0).random(200)
+    function = tj.jit(total)
+    for _ in range(2):
+        assert function(x) == total(x)
+    assert "breaks" in function.plain_reason and function.stats.plain_calls == 2
 
 
 def test_many_breaks_among_kernels_stay_compiled():
