@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import collections
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tracejit.driver.segments import leaf_kind
+from tracejit.records import dataclass
 from tracejit.trace.pytree import Tree, flatten
 from tracejit.trace.state import Untraceable
 

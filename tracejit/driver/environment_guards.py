@@ -12,11 +12,12 @@ import math
 import types
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
+from tracejit.records import dataclass
 from tracejit.trace.impure import GENERATORS
 from tracejit.trace.state import Untraceable
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from tracejit.driver.segment_code import essential
 from tracejit.driver.segments import Segment, describe, leaf_kind
 from tracejit.ir import size as sizes
 from tracejit.lower.python_source import python_source
+from tracejit.records import dataclass
 from tracejit.schedule.kernel import Kernel
 from tracejit.schedule.steps import (
     Branch,

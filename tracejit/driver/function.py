@@ -9,7 +9,7 @@ import threading
 from array import array
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MethodType
 from typing import Any, TypeVar, overload
 
@@ -27,6 +27,7 @@ from tracejit.driver.segments import MAX_BRANCHES, Break, Run, Segment
 from tracejit.driver.tracing import SharedMemory, Tracing
 from tracejit.ir.graph import Graph
 from tracejit.lower.linking import NotNative
+from tracejit.records import dataclass
 from tracejit.runtime.device import Device, NoDeviceForm
 from tracejit.runtime.vectorcall import Dispatched, NativeCall, attach, detach, vectorcalled
 from tracejit.trace.pytree import flatten

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from tracejit.driver.target import Target
 from tracejit.ir import size as sizes
 from tracejit.ir.node import Indices, Shape
 from tracejit.ir.size import Dimension
+from tracejit.records import dataclass
 from tracejit.runtime.buffers import SMALL
 from tracejit.schedule.steps import Allocate, Buffer, CallInPlace, CallNumpy, Copy, Launch, Multiply, Place, Step, View
 from tracejit.trace.opaque import Call, Expression, Slot

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tracejit.driver.host_code import Code, operand, write_step
+from tracejit.records import dataclass
 from tracejit.schedule.steps import Branch, Buffer, Loop, Place, Program, View, defined, reads
 
 

@@ -7,7 +7,7 @@ products, views, fresh results.  Whatever else a segment does - NumPy calls, hos
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ from tracejit.lower.call_plan import (
     ScalarLeaf,
 )
 from tracejit.lower.linking import NotNative
+from tracejit.records import dataclass
 from tracejit.runtime.machine_code import LoadedKernel
 from tracejit.runtime.vectorcall import CallDraft
 from tracejit.schedule.steps import Buffer, Program

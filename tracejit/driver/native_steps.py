@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from tracejit.lower.call_plan import (
 )
 from tracejit.lower.launch_cost import launch_cost
 from tracejit.lower.linking import NotNative
+from tracejit.records import dataclass
 from tracejit.runtime.interpreter_abi import product_loop
 from tracejit.runtime.machine import machine
 from tracejit.runtime.machine_code import LoadedKernel

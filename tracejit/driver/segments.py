@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 from tracejit.driver.host_code import MISS, Code
 from tracejit.ir.graph import Graph
 from tracejit.ir.size import symbol
+from tracejit.records import dataclass
 from tracejit.runtime.device_array import DeviceArray
 from tracejit.runtime.kernel_cache import CacheCounts
 from tracejit.runtime.vectorcall import CallDraft

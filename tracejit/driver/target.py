@@ -7,9 +7,9 @@ error = kernel(b3, a0, ...)     how a kernel is called (`write_launch`)
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tracejit.records import dataclass
 from tracejit.runtime.device import Device
 from tracejit.runtime.kernel_cache import CacheCounts
 from tracejit.schedule.kernel import Kernel

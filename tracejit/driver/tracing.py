@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from tracejit.passes.erase_markers import erase_markers
 from tracejit.passes.pipeline import optimize
 from tracejit.passes.roll_loops import roll_loops
 from tracejit.passes.unify_sizes import unify_sizes
+from tracejit.records import dataclass
 from tracejit.runtime.kernel_cache import CacheCounts
 from tracejit.runtime.machine_code import LoadedKernel
 from tracejit.runtime.vectorcall import NATIVE

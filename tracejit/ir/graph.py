@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from operator import is_
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 
 from tracejit.ir.node import SEVERAL, Builder, Node
 from tracejit.ops.table import OPS
+from tracejit.records import dataclass
 
 
 @dataclass(frozen=True)

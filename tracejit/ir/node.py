@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from tracejit.ir import size as sizes
 from tracejit.ir.size import Dimension
 from tracejit.ops.table import OPS
+from tracejit.records import dataclass
 
 Shape: TypeAlias = tuple[Dimension, ...]
 

@@ -7,9 +7,10 @@ polynomial (a quotient rounded down) is an atom with its operands inside.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias, Union
+
+from tracejit.records import dataclass
 
 Monomial: TypeAlias = tuple["Atom", ...]
 Dimension: TypeAlias = Union[int, "Size"]

@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from tracejit.ops.table import OPS
+from tracejit.records import dataclass
 from tracejit.schedule.kernel import CHUNK, PANEL_ELEMENTS, PANEL_WIDTH, TILE, Gather, Kernel, Reduce
 
 OUT_OF_MEMORY = -1

@@ -8,13 +8,14 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 import numpy as np
 
 from tracejit.lower.placement import Placement, placements
 from tracejit.ops.table import OPS
+from tracejit.records import dataclass
 from tracejit.schedule.kernel import (
     Apply,
     Block,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tracejit.lower.placement import Placement
+from tracejit.records import dataclass
 from tracejit.schedule.kernel import (
     Instruction,
     IntegerValue,

@@ -9,11 +9,11 @@ property tests - is derived from the entry.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from tracejit.records import dataclass
 from tracejit.vecmath.language import Scalar
 
 KINDS = ("source", "elementwise", "reduce", "view", "update", "gather", "contract", "call", "control")

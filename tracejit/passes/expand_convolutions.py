@@ -13,7 +13,6 @@ channel and one output (depthwise), the products are elementwise.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import product
 from typing import Any, TypeAlias
 
@@ -21,6 +20,7 @@ from tracejit.ir import size as sizes
 from tracejit.ir.graph import Graph
 from tracejit.ir.node import ArrayType, Builder, Index, Indices, Node, Shape, identity_indices
 from tracejit.ir.size import Dimension
+from tracejit.records import dataclass
 
 MOST_TAPS = 64
 """Places in a kernel for each of which the code has a loop of its own; columns of larger ones are gathered."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from tracejit.ir.node import Node
+from tracejit.records import dataclass
 
 FEWEST_TIMES = 8
 """Repetitions below which a stretch stays as it is."""

@@ -12,7 +12,7 @@ used after the loop is a last carry, or ys.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import pairwise
 from typing import Any, TypeAlias
 
@@ -22,6 +22,7 @@ from tracejit.ir.graph import Graph, literal
 from tracejit.ir.node import SEVERAL, ArrayType, Builder, Index, Indices, Node
 from tracejit.passes.even_steps import moving
 from tracejit.passes.repetition import FEWEST_NODES, Repetition, find_repetition, token, with_fewest_carries
+from tracejit.records import dataclass
 
 _REFUSED = frozenset({"tap", "custom", "barrier", "part"})
 

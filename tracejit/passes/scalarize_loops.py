@@ -15,7 +15,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,6 +24,7 @@ from tracejit.ir.graph import Graph, bodies, literal
 from tracejit.ir.node import SEVERAL, ArrayType, Builder, Index, Indices, Node, Shape
 from tracejit.ir.size import Dimension
 from tracejit.ops.table import OPS
+from tracejit.records import dataclass
 
 MOST_ELEMENTS = 64
 """Elements of all carries and slices of ys together; there are only so many registers."""

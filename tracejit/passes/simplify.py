@@ -6,13 +6,13 @@ v0: f64[n] = x0 ** 2.0      ->      v0: f64[n] = square(x0)
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
 from tracejit.ir.graph import Graph, literal
 from tracejit.ir.node import ArrayType, Builder, Node, broadcast_indices
+from tracejit.records import dataclass
 
 
 @dataclass(frozen=True)

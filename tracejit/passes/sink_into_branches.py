@@ -10,10 +10,9 @@ v1 = branch on x1(x0, v0)                            else(x0: f64[n, n]):
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tracejit.ir.graph import Graph
 from tracejit.ir.node import Builder, Node
+from tracejit.records import dataclass
 
 
 def sink_into_branches(graph: Graph) -> Graph:

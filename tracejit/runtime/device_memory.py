@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import Any
+
+from tracejit.records import dataclass
 
 LEAST = 512
 """Bytes of the smallest block; addresses are multiples of it."""

@@ -16,9 +16,10 @@ import stat
 import tempfile
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+
+from tracejit.records import dataclass
 
 LIMIT = 512 << 20
 """Bytes that the directory may hold."""

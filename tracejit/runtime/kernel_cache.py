@@ -11,12 +11,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 
 from tracejit.ops.table import OPS
+from tracejit.records import dataclass
 from tracejit.runtime.disk_cache import DiskCache
 from tracejit.runtime.llvm_binding import llvm
 from tracejit.runtime.machine import machine

@@ -11,10 +11,10 @@ import math
 import os
 import platform
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from tracejit.records import dataclass
 from tracejit.runtime.llvm_binding import llvm
 
 DEFAULT_CACHES = {1: 32 << 10, 2: 512 << 10, 3: 8 << 20}

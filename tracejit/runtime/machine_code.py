@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from tracejit.lower.abi import ENTRY, FINAL, MAIN, has_final, layout
 from tracejit.lower.linking import FUNCTIONS, NUMPY_FUNCTIONS, OBJECTS, POOL_AT
+from tracejit.records import dataclass
 from tracejit.runtime.interpreter_abi import addresses, native_entry_works, portable
 from tracejit.runtime.llvm_binding import llvm
 from tracejit.schedule.kernel import Kernel

@@ -11,13 +11,14 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
+from tracejit.records import dataclass
 from tracejit.runtime.kernel_cache import KERNELS
 from tracejit.runtime.machine import Machine, machine
 from tracejit.runtime.machine_code import POOL, compile_host_module

@@ -7,10 +7,11 @@ block of the deepest loop whose counter it is looked up at.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from tracejit.ir.node import Index as IrIndex
 from tracejit.ir.node import Indices, Node, Shape, compose
+from tracejit.records import dataclass
 from tracejit.schedule import kernel as k
 from tracejit.schedule.grouping import Group, inlined_sources
 from tracejit.schedule.kernel_draft import BuiltKernel, KernelDraft, Memory

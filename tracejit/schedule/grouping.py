@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from tracejit.ir.node import Index, Indices, Node, Shape, compose, identity_indices
+from tracejit.records import dataclass
 
 MAX_ROOTS = 24
 """Roots in one kernel: past it, registers and load ports are what limits."""

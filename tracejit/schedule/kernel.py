@@ -27,9 +27,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TypeAlias
+
+from tracejit.records import dataclass
 
 CHUNK = 1 << 16
 """Elements of the reduced axis that one unit of a `reduce_all` kernel covers."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from tracejit.ir.node import Index as IrIndex
 from tracejit.ir.node import Indices, Node, Shape
 from tracejit.ir.size import Dimension
+from tracejit.records import dataclass
 from tracejit.schedule import kernel as k
 from tracejit.schedule.steps import Buffer
 

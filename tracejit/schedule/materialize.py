@@ -8,11 +8,12 @@ reduction and one after it read is used in two spaces even where they are alike:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tracejit.ir.graph import Graph
 from tracejit.ir.node import Indices, Node, compose, identity_indices
 from tracejit.ops.table import OPS
+from tracejit.records import dataclass
 from tracejit.schedule.native_control import survey
 from tracejit.schedule.panel_products import PanelProduct
 

@@ -15,11 +15,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from tracejit.ir.graph import Graph, bodies
 from tracejit.ir.node import Index, Indices, Node, Shape, compose, identity_indices
+from tracejit.records import dataclass
 from tracejit.schedule.grouping import inlined_sources
 
 

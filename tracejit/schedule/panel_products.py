@@ -11,12 +11,12 @@ Simard, High Performance Convolutional Neural Networks for Document Processing (
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 
 from tracejit.ir import size as sizes
 from tracejit.ir.graph import Graph
 from tracejit.ir.node import Index, Node, Shape, identity_indices
+from tracejit.records import dataclass
 from tracejit.schedule.grouping import memory_reads
 
 DTYPES = ("float32", "float64")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from tracejit.ir import size as sizes
 from tracejit.ir.graph import Graph, literal
 from tracejit.ir.node import ArrayType, Node, Shape
+from tracejit.records import dataclass
 from tracejit.schedule.collapse import collapse
 from tracejit.schedule.control_builder import ControlBuilder
 from tracejit.schedule.grouping import Group, StageDraft, group, memory_reads

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from tracejit.ir.node import Indices, Node, Shape
 from tracejit.ir.size import Dimension
+from tracejit.records import dataclass
 from tracejit.schedule.kernel import Kernel, Operand
 
 

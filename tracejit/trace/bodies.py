@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tracejit.ir.graph import Graph
 from tracejit.ir.node import ArrayType, Index, Node
+from tracejit.records import dataclass
 from tracejit.trace.dispatch import asarray
 from tracejit.trace.number import HostNumber
 from tracejit.trace.outer_arrays import with_traced_arrays

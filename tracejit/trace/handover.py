@@ -7,9 +7,9 @@ another value takes its place.  So the state of a loop has as many leaves as it 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from tracejit.ir.node import ArrayType, Node
+from tracejit.records import dataclass
 from tracejit.trace.state import Past, Storage, Trace, Untraceable
 
 

@@ -5,13 +5,14 @@ beforehand, else by interrupting the trace.  Also `bool(t)` and its like, which 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
 from tracejit.ir.node import ArrayType, Node, Shape
 from tracejit.ops.table import OPS
+from tracejit.records import dataclass
 from tracejit.trace.number import HostNumber
 from tracejit.trace.protocol import HANDLERS
 from tracejit.trace.record import as_tracer

@@ -15,7 +15,7 @@ import threading
 import types
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import Any
 
@@ -23,6 +23,7 @@ import numpy as np
 
 from tracejit.ir import size as sizes
 from tracejit.ir.node import ArrayType
+from tracejit.records import dataclass
 from tracejit.trace.array_functions.creation import full_node
 from tracejit.trace.array_functions.shapes import dimensions
 from tracejit.trace.conversions import CONVERSIONS

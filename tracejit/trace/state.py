@@ -8,7 +8,7 @@ import threading
 import weakref
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from tracejit.ir import size as sizes
 from tracejit.ir.node import ArrayType, Builder, Node
 from tracejit.ir.size import Dimension
+from tracejit.records import dataclass
 
 PACKAGE = str(Path(__file__).resolve().parent.parent)
 _NUMPY = str(Path(np.__file__).resolve().parent)

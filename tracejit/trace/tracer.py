@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from tracejit.ir import size as sizes
 from tracejit.ir.node import ArrayType, Builder, Index, Indices, Node, Shape, identity_indices
+from tracejit.records import dataclass
 from tracejit.trace.number import HostNumber, wrap
 from tracejit.trace.protocol import HANDLERS, Traced
 from tracejit.trace.state import Storage, Trace, current, user_line
