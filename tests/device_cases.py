@@ -184,6 +184,36 @@ def memory_is_recycled():
     assert tj.memory_stats("cuda").idle == 0
 
 
+@case("arrays")
+def streams():
+    x = tj.device_put(X, "cuda")
+    stream, other = tj.Stream("cuda"), tj.Stream("cuda:0")
+    with stream:
+        y = x * 2
+        with other:
+            z = y + 1
+    stream.synchronize()
+    other.wait_for(stream)
+    compare(y, X * 2, 0, 0)
+    compare(z, X * 2 + 1, 0, 0)
+    assert stream.handle != other.handle
+    raises(ValueError, lambda: tj.Stream("cpu"), "Stream is of GPUs")
+
+
+@case("arrays")
+def captured_calls():
+    f = tj.jit(lambda x, w, n: (np.sin(x) * n, np.sum(np.cos(x) * w)))
+    x, w = tj.device_put((X, Y), "cuda")
+    step = tj.capture(f, x, w, 2.0)
+    for values in (X, X + 1, X[::-1].copy()):
+        x[...] = tj.device_put(values, "cuda")
+        compare(step(), (np.sin(values) * 2.0, np.sum(np.cos(values) * Y)), 1e-12, 1e-13)
+    raises(RuntimeError, lambda: tj.capture(lambda a: a * float(a[0]), x), "looks at a value", "which no CUDA graph")
+    raises(RuntimeError, lambda: tj.capture(tj.jit(lambda a: a * X, device="cuda"), x), "copies an array")
+    compare(x + 1, np.asarray(x) + 1, 0, 0)
+    raises(ValueError, lambda: tj.capture(f, X, Y, 2.0), "Arrays on one GPU")
+
+
 # ---- functions
 
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from tracejit.driver import Jitted, disable_jit, jit
 from tracejit.runtime.device import Device
 from tracejit.runtime.devices import devices, memory_stats, set_memory_limit, synchronize
+from tracejit.runtime.streams import Stream
 from tracejit.runtime.threads import get_num_threads, set_num_threads
 
 if TYPE_CHECKING:
     from tracejit import graph, nn, optim
     from tracejit.control import cond, fori_loop, map, scan, switch, while_loop
-    from tracejit.eager import Array, GradientTape, device_put, enable_grad, from_dlpack, no_grad
+    from tracejit.eager import Array, GradientTape, capture, device_put, enable_grad, from_dlpack, no_grad
     from tracejit.transform.check_grads import check_grads
     from tracejit.transform.checkpoint import checkpoint, stop_gradient
     from tracejit.transform.custom import custom_jvp, custom_vjp
@@ -29,6 +30,8 @@ __all__ = [
     "Device",
     "GradientTape",
     "Jitted",
+    "Stream",
+    "capture",
     "check_grads",
     "checkpoint",
     "cond",
@@ -71,7 +74,7 @@ __all__ = [
 
 _HOMES = {
     "tracejit.control": ("cond", "fori_loop", "map", "scan", "switch", "while_loop"),
-    "tracejit.eager": ("Array", "GradientTape", "device_put", "enable_grad", "from_dlpack", "no_grad"),
+    "tracejit.eager": ("Array", "GradientTape", "capture", "device_put", "enable_grad", "from_dlpack", "no_grad"),
     "tracejit.transform.check_grads": ("check_grads",),
     "tracejit.transform.checkpoint": ("checkpoint", "stop_gradient"),
     "tracejit.transform.custom": ("custom_jvp", "custom_vjp"),

@@ -2,9 +2,20 @@
 
 from tracejit.eager import device_operations as _device_operations  # noqa: F401 - fills in what DeviceArray does
 from tracejit.eager.array import Array
+from tracejit.eager.capture import capture
 from tracejit.eager.exchange import device_put, from_dlpack
 from tracejit.eager.functions import NAMES, function
 from tracejit.eager.gradient_tape import GradientTape
 from tracejit.eager.recording import enable_grad, no_grad
 
-__all__ = ["NAMES", "Array", "GradientTape", "device_put", "enable_grad", "from_dlpack", "function", "no_grad"]
+__all__ = [
+    "NAMES",
+    "Array",
+    "GradientTape",
+    "capture",
+    "device_put",
+    "enable_grad",
+    "from_dlpack",
+    "function",
+    "no_grad",
+]

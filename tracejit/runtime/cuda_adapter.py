@@ -156,7 +156,10 @@ def _simulated(function: Callable[..., Any], kernel: CudaKernel, driver: Simulat
 
     def launch(grid: int, block: int, shared: int, stream: int, values: Sequence[Any]) -> None:
         given = [word(parameter, value) for parameter, value in zip(kernel.parameters, values, strict=True)]
+        driver.do(lambda: run(grid, block, shared, given))
+
+    def run(grid: int, block: int, shared: int, given: Sequence[Any]) -> None:
         with _SIMULATING:
-            text[grid, block, stream, shared](*given)
+            text[grid, block, 0, shared](*given)
 
     return launch

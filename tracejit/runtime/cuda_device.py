@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.runtime.cuda_adapter import cuda_driver
+from tracejit.runtime.cuda_driver import CudaError
 from tracejit.runtime.device import Device, DeviceMismatch, NoDevice
 from tracejit.runtime.device_array import DeviceArray
 from tracejit.runtime.device_errors import DeviceErrors
@@ -41,6 +42,7 @@ class CudaDevice:
         self.memory = DeviceAllocator(self.driver, ordinal)
         self._own_stream: int = self.driver.new_stream()
         self._current = _Current()
+        self._free_streams: list[int] = []
         self._layouts: dict[tuple[tuple[int, ...], int], tuple[int, tuple[int, ...]]] = {}
         self.errors = DeviceErrors(self)
         self.kernels = DeviceKernels(self)
@@ -56,6 +58,33 @@ class CudaDevice:
         """Let this thread queue on a stream, zero for the device's own; returns what it was."""
         before, self._current.stream = self._current.stream, stream
         return before
+
+    def borrow_stream(self) -> int:
+        """A stream for one user.  None is ever given back to the driver: memory remembers which it was used on."""
+        self.driver.activate(self.ordinal)
+        return self._free_streams.pop() if self._free_streams else int(self.driver.new_stream())
+
+    def return_stream(self, stream: int) -> None:
+        """The user needs it no more."""
+        self._free_streams.append(stream)
+
+    def begin_capture(self, stream: int) -> None:
+        """What this thread queues on the stream is noted down from now on."""
+        self.driver.activate(self.ordinal)
+        self.driver.begin_capture(stream)
+        self.memory.capturing = True
+
+    def end_capture(self, stream: int) -> int:
+        """The graph of what was noted down."""
+        self.memory.capturing = False
+        return int(self.driver.end_capture(stream))
+
+    def _refuse_capture(self, what: str) -> None:
+        if self.memory.capturing:
+            raise CudaError(
+                f"a function that is captured {what}, which no CUDA graph holds: give it arrays that are on the device "
+                "already, and look at values after it"
+            )
 
     def synchronize(self) -> None:
         """Wait for all work of the device."""
@@ -91,6 +120,7 @@ class CudaDevice:
 
     def upload(self, values: Any) -> DeviceArray:
         """An array of the host's in device memory."""
+        self._refuse_capture("copies an array or a scalar of NumPy's to the device")
         source = np.ascontiguousarray(values).reshape(np.shape(values))
         found = self.empty(source.shape, source.dtype)
         if source.size:
@@ -100,6 +130,7 @@ class CudaDevice:
 
     def download(self, array: DeviceArray) -> np.ndarray[Any, Any]:
         """The values of an array, in C order."""
+        self._refuse_capture("looks at a value")
         source = array if array.contiguous else array.copy()
         found = np.empty(source.shape, source.dtype)
         if found.size:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ class Simulator:
         self._memory: dict[int, Any] = {}
         self._times: dict[int, float] = {}
         self._handles = 1
+        self._noted: list[Callable[[], None]] | None = None
+        self._graphs: dict[int, list[Callable[[], None]]] = {}
 
     def count(self) -> int:
         """There is one."""
@@ -82,11 +85,39 @@ class Simulator:
 
     def copy(self, target: int, source: int, size: int, stream: int) -> None:
         """Bytes from memory to memory."""
-        ctypes.memmove(target, source, size)
+        self.do(lambda: ctypes.memmove(target, source, size))
 
     def clear(self, target: int, size: int, stream: int) -> None:
         """Zero bytes."""
-        ctypes.memset(target, 0, size)
+        self.do(lambda: ctypes.memset(target, 0, size))
+
+    # ---- graphs
+
+    def do(self, work: Callable[[], Any]) -> None:
+        """Work that is queued: done at once, or noted down."""
+        if self._noted is None:
+            work()
+        else:
+            self._noted.append(work)
+
+    def begin_capture(self, stream: int) -> None:
+        """Work is noted down and not done."""
+        self._noted = []
+
+    def end_capture(self, stream: int) -> int:
+        """What was noted down."""
+        graph = self._handle()
+        self._graphs[graph], self._noted = self._noted or [], None
+        return graph
+
+    def launch_graph(self, graph: int, stream: int) -> None:
+        """Do what was noted down."""
+        for work in self._graphs[graph]:
+            work()
+
+    def drop_graph(self, graph: int) -> None:
+        """Forget it."""
+        del self._graphs[graph]
 
     # ---- streams and events
 

@@ -68,6 +68,8 @@ class DeviceAllocator:
         self._idle: dict[tuple[int, int], list[int]] = defaultdict(list)
         # A block may be given back by the garbage collector in the middle of a call of this very thread.
         self._lock = threading.RLock()
+        self.capturing = False
+        """While a graph is captured, streams wait for nothing outside of it."""
         self._in_use = self._kept = self._peak = self._requests = self._driver_calls = 0
 
     def allocate(self, size: int, stream: int) -> Block:
@@ -123,6 +125,8 @@ class DeviceAllocator:
 
     def order(self, first: int, second: int) -> None:
         """What is queued on the second stream from now on waits for what is queued on the first by now."""
+        if self.capturing:
+            return
         self._driver.activate(self._ordinal)
         event = self._driver.new_event()
         self._driver.record(event, first)

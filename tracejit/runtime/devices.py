@@ -45,20 +45,21 @@ def memory_stats(device: str | Device = "cuda") -> MemoryStats:
 
     Raises NoDevice where there is no such GPU, ValueError for the CPU, whose memory has none.
     """
-    return _home(device, "memory_stats").memory.stats()  # type: ignore[no-any-return]
+    return gpu(device, "memory_stats").memory.stats()  # type: ignore[no-any-return]
 
 
 def set_memory_limit(limit: int | None, device: str | Device = "cuda") -> None:
     """The most bytes that arrays on a GPU, and memory kept for later ones, may take; None: what the GPU has."""
-    _home(device, "set_memory_limit").memory.limit = limit
+    gpu(device, "set_memory_limit").memory.limit = limit
 
 
 def synchronize(device: str | Device = "cuda") -> None:
     """Wait until all work of a GPU is done; calls return before it is."""
-    _home(device, "synchronize").synchronize()
+    gpu(device, "synchronize").synchronize()
 
 
-def _home(device: str | Device, name: str) -> Any:
+def gpu(device: str | Device, name: str) -> Any:
+    """The `CudaDevice` that a function of this name is asked for; raises ValueError for the CPU."""
     where = Device(device)
     if where.kind == "cpu":
         raise ValueError(f'{name} is of GPUs, as "cuda"; the CPU has nothing of the kind')

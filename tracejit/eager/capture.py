@@ -1,0 +1,74 @@
+"""A call noted down as one CUDA graph, which the driver queues in a few microseconds however many kernels it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tracejit.eager.core import Eager
+from tracejit.runtime.device import Device, DeviceMismatch
+from tracejit.runtime.device_array import DeviceArray
+from tracejit.runtime.devices import cuda_home
+from tracejit.runtime.streams import Stream
+from tracejit.trace.pytree import flatten
+
+
+class Captured:
+    """A call of a function, done again on the same memory by each call of this.
+
+    result: what the function returned; each call writes it anew.  `capture` makes one.
+    """
+
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], device: Device) -> None:
+        self._home = home = cuda_home(device.index)
+        # The memory that is used here is the stream's, which nobody else has.
+        self._stream, self._graph = Stream(device), 0
+        self._args = args
+        handle = self._stream.handle
+        home.memory.order(home.stream, handle)
+        with self._stream:
+            function(*args)
+            function(*args)
+            self._stream.synchronize()
+            home.begin_capture(handle)
+            try:
+                self.result = function(*args)
+            finally:
+                self._graph = home.end_capture(handle)
+
+    def __call__(self) -> Any:
+        """Do it again, and give the result, whose memory it is written to."""
+        home, handle = self._home, self._stream.handle
+        home.memory.order(home.stream, handle)
+        home.driver.launch_graph(self._graph, handle)
+        home.errors.pending = True
+        home.memory.order(handle, home.stream)
+        return self.result
+
+    def __del__(self) -> None:
+        if getattr(self, "_graph", 0):
+            self._home.driver.activate(self._home.ordinal)
+            self._home.driver.wait(self._stream.handle)
+            self._home.driver.drop_graph(self._graph)
+
+
+def capture(function: Callable[..., Any], *args: Any) -> Captured:
+    """A call as one CUDA graph.
+
+    function: of Arrays on a GPU, and numbers, which stay what they are; a jitted one, or several in a row.
+
+    The function is run three times.  `captured()` runs it again on the same memory: write new values into the
+    arguments first (`x[...] = y`), and read the result before the next call.
+
+    Raises CudaError where the function looks at a value on the way or copies one to the device: no graph holds that.
+
+        step = tj.capture(f, x, w)
+        x[...] = tj.device_put(batch, "cuda")
+        y = step()
+    """
+    leaves: list[Any] = []
+    flatten(args, leaves)
+    devices = {leaf.device for leaf in leaves if isinstance(leaf, Eager) and type(leaf._value) is DeviceArray}
+    if len(devices) != 1:
+        raise DeviceMismatch("capture takes a function of Arrays on one GPU, and numbers")
+    return Captured(function, args, devices.pop())
