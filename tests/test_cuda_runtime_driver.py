@@ -134,6 +134,15 @@ assert addresses < found and 100 in found, (addresses, found)
 launches = library.pretend_launches()
 f(x, y, 3.5), f(x[:50], y[:50], 1.0)
 assert library.pretend_launches() == launches + 2 and f.stats.traces == 1
+step = tj.capture(lambda a, b: f(f(a, b, 2.0), b, 1.0), x, y)
+launches = library.pretend_launches()
+result = step()
+assert library.pretend_graphs() == 1 and library.pretend_launches() == launches + 2
+assert step() is result and library.pretend_graphs() == 2
+with tj.Stream("cuda") as stream:
+    f(x, y, 3.5)
+library.pretend_stream.restype = ctypes.c_void_p
+assert library.pretend_stream() == stream.handle
 z = tj.device_put(np.ones(100), "cuda:1")
 try:
     x + z

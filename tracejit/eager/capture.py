@@ -68,7 +68,8 @@ def capture(function: Callable[..., Any], *args: Any) -> Captured:
     """
     leaves: list[Any] = []
     flatten(args, leaves)
-    devices = {leaf.device for leaf in leaves if isinstance(leaf, Eager) and type(leaf._value) is DeviceArray}
+    values = [leaf._value for leaf in leaves if isinstance(leaf, Eager)]
+    devices = {value.device for value in values if type(value) is DeviceArray}
     if len(devices) != 1:
         raise DeviceMismatch("capture takes a function of Arrays on one GPU, and numbers")
     return Captured(function, args, devices.pop())
