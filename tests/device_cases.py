@@ -85,6 +85,8 @@ def put_and_read_back():
     np.testing.assert_array_equal(x["w"].to("cpu"), MATRIX)
     assert repr(tj.device_put(np.array([1.0, 2.0]), "cuda")) == "Array([1., 2.], device='cuda:0')"
     assert tj.device_put(x["w"], "cuda") is x["w"]
+    again = tj.Array(x["w"])
+    assert again.device == tj.Device("cuda") and f"{x['s']:.1f}" == "2.0" and str(again) == str(MATRIX)
     assert tj.devices() == [tj.Device("cpu"), tj.Device("cuda", 0)]
 
 
@@ -141,6 +143,9 @@ def devices_do_not_mix():
     raises(ValueError, lambda: tj.jit(lambda a, b: a * b)(x, Y), "arrays of different devices meet", "cuda:0")
     raises(ValueError, lambda: tj.jit(lambda a: a * 2, device="cpu")(x), "jitted for cpu", "x.to('cpu')")
     raises(ValueError, lambda: x.__setitem__(slice(None), Y), "assigned an array of NumPy's")
+    inner = tj.jit(lambda a: a * 2, device="cuda")
+    raises(ValueError, lambda: tj.jit(lambda a: inner(a) + 1)(X), "is called by a function that is traced for cpu")
+    compare(tj.jit(lambda a: inner(a) + 1, device="cuda")(X), X * 2 + 1, 0, 0)
     compare(x * np.float64(2), X * 2, 0, 0)
 
 
@@ -382,6 +387,7 @@ def a_network_and_its_gradient():
     found = tj.jit(gradient, device="cuda")(*given, x, y)
     compare(found, expected, 1e-11, 1e-13)
     compare(gradient(*tj.device_put((*given, x, y), "cuda")), expected, 1e-11, 1e-13)
+    compare(tj.grad(tj.jit(loss, device="cuda"), (0, 1, 2))(*given, x, y), expected, 1e-11, 1e-13)
 
 
 @case("models")

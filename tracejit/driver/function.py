@@ -28,7 +28,7 @@ from tracejit.driver.tracing import SharedMemory, Tracing
 from tracejit.ir.graph import Graph
 from tracejit.lower.linking import NotNative
 from tracejit.records import dataclass
-from tracejit.runtime.device import Device, NoDeviceForm
+from tracejit.runtime.device import Device, DeviceMismatch, NoDeviceForm
 from tracejit.runtime.vectorcall import Dispatched, NativeCall, attach, detach, vectorcalled
 from tracejit.trace.pytree import flatten
 from tracejit.trace.state import ACTIVE, BYPASSING, Untraceable
@@ -138,6 +138,8 @@ class Jitted(Dispatched):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if ACTIVE.bypass or self.disabled:
+            if self.device is not None:
+                self._refuse_other_device()
             return self.function(*args, **kwargs)
         stats = self.stats
         stats.portable_calls += 1
@@ -149,6 +151,15 @@ class Jitted(Dispatched):
                 return result if not self.on_device else shown(result)
         result = self._first_call(args, kwargs)
         return result if not self.on_device else shown(result)
+
+    def _refuse_other_device(self) -> None:
+        """Called while a function is traced that runs elsewhere."""
+        trace = ACTIVE.trace
+        if trace is not None and trace.device is not None and trace.device != self.device:
+            raise DeviceMismatch(
+                f"{self.__name__}, jitted for {self.device}, is called by a function that is traced for {trace.device}: "
+                f'what is one graph runs on one device. Jit the outer function with device="{self.device}" too'
+            )
 
     def _make_native(self, entry: Callable[..., Any]) -> None:
         """Calls that this entry takes are done by emitted code from now on, if it can be."""

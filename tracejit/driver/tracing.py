@@ -75,7 +75,7 @@ class Tracing:
 
     def execute(self) -> Any:
         """Trace from the first outcome that is not known yet; the result is the call's."""
-        self.trace.interrupt = self.interrupt
+        self.trace.interrupt, self.trace.device = self.interrupt, self.target.device
         self.trace.known = tuple(self.run.leaves)
         self.replayed = list(self.run.path)
         values = [

@@ -52,10 +52,12 @@ class Array(Placed):
     __array_priority__ = 900
 
     def __init__(self, value: Any, requires_grad: bool = False) -> None:
-        self._value = np.array(plain(value))
+        value = plain(value)
+        self._value = value.copy().freeze() if type(value) is DeviceArray else np.array(value)
         if self._value.dtype == object:
             raise TypeError("an Array holds numbers or booleans, not Python objects")
-        self._value.setflags(write=False)
+        if type(self._value) is not DeviceArray:
+            self._value.setflags(write=False)
         self._tracked, self._memory, self._saved = None, None, False
         if requires_grad:
             self.requires_grad_()
@@ -304,10 +306,11 @@ class Array(Placed):
         return f"Array({', '.join(parts)})"
 
     def __str__(self) -> str:
-        return str(self._current())
+        return str(np.asarray(self))
 
     def __format__(self, spec: str) -> str:
-        return format(self._current() if self.ndim else self._current()[()], spec)
+        value = np.asarray(self)
+        return format(value if value.ndim else value[()], spec)
 
     def __reduce__(self) -> Any:
         return Array, (np.asarray(self), self.requires_grad and self.is_leaf)

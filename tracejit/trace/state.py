@@ -74,6 +74,7 @@ class Past:
 class Trace:
     """One run of a function on tracers.
 
+    device: where what is traced is to run.
     interrupt: called where a value is needed now; runs the graph so far (see `tracejit.driver.segments`).
     history: for derivatives that cross breaks: what each new leaf stood for, by position, kept while `variables` live.
     variables: the taps of derivatives under way, by identity.  inside: how many bodies, which have no values yet, are
@@ -86,6 +87,7 @@ class Trace:
     """
 
     interrupt: Callable[..., Any] | None = None
+    device: Any = None
     builder: Builder = field(default_factory=Builder)
     leaves: list[Leaf] = field(default_factory=list)
     inputs: dict[int, Node] = field(default_factory=dict)

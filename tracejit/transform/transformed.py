@@ -33,7 +33,8 @@ class Transformed:
         functools.update_wrapper(body, function)
         body.__name__ = self.__name__
         self._body = body
-        self._compiled = Jitted(body, (), fullgraph=False, fastmath=False)
+        # What is made of a function for a device runs there too.
+        self._compiled = Jitted(body, (), fullgraph=False, fastmath=False, device=getattr(function, "device", None))
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         if ACTIVE.trace is not None or disabled():
