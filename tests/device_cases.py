@@ -144,7 +144,7 @@ def devices_do_not_mix():
     raises(ValueError, lambda: tj.jit(lambda a: a * 2, device="cpu")(x), "jitted for cpu", "x.to('cpu')")
     raises(ValueError, lambda: x.__setitem__(slice(None), Y), "assigned an array of NumPy's")
     inner = tj.jit(lambda a: a * 2, device="cuda")
-    raises(ValueError, lambda: tj.jit(lambda a: inner(a) + 1)(X), "is called by a function that is traced for cpu")
+    raises(ValueError, lambda: tj.jit(lambda a: inner(a) + 1)(X), "is called by a function traced for cpu")
     compare(tj.jit(lambda a: inner(a) + 1, device="cuda")(X), X * 2 + 1, 0, 0)
     compare(x * np.float64(2), X * 2, 0, 0)
 

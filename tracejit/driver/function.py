@@ -157,8 +157,8 @@ class Jitted(Dispatched):
         trace = ACTIVE.trace
         if trace is not None and trace.device is not None and trace.device != self.device:
             raise DeviceMismatch(
-                f"{self.__name__}, jitted for {self.device}, is called by a function that is traced for {trace.device}: "
-                f'what is one graph runs on one device. Jit the outer function with device="{self.device}" too'
+                f"{self.__name__}, jitted for {self.device}, is called by a function traced for {trace.device}: "
+                f'one graph runs on one device. Jit the outer function with device="{self.device}" too'
             )
 
     def _make_native(self, entry: Callable[..., Any]) -> None:
