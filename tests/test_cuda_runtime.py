@@ -166,6 +166,30 @@ def test_capsules_keep_memory_until_they_are_given_back():
     assert len(dlpack._LENT) == before
 
 
+# ---- kernels on disk
+
+
+def test_ptx_is_kept_on_disk(tmp_path, monkeypatch):
+    pytest.importorskip("numba.cuda")
+    from tests import kernels
+    from tracejit.lower.cuda.kernel import Variant
+    from tracejit.lower.cuda.lowering import lower
+    from tracejit.runtime import ptx_cache
+    from tracejit.runtime.disk_cache import DiskCache
+
+    disk = DiskCache(tmp_path)
+    kernel = lower(kernels.axpy(), Variant())
+    made = ptx_cache.compiled(kernel, (8, 0), disk)
+    ((ptx, entry),) = made.values()
+    assert f".entry {entry}(" in ptx and ".target sm_80" in ptx
+    monkeypatch.setattr(ptx_cache, "compile_kernel", lambda *_: pytest.fail("compiled again"))
+    assert ptx_cache.compiled(kernel, (8, 0), DiskCache(tmp_path)) == made
+    with pytest.raises(pytest.fail.Exception):
+        ptx_cache.compiled(kernel, (9, 0), disk)
+    with pytest.raises(pytest.fail.Exception):
+        ptx_cache.compiled(lower(kernels.axpy(), Variant(index_bits=32)), (8, 0), disk)
+
+
 # ---- memory
 
 

@@ -129,16 +129,17 @@ def _compile(
     return ptx, name
 
 
-def load_kernel(kernel: CudaKernel, capability: tuple[int, int], ordinal: int) -> list[Launch]:
-    """A kernel's launches, ready to be called, on a device of that capability."""
-    driver = cuda_driver()
-    if driver.simulated:
-        found = functions(kernel, _names(), lambda helper: helper)
-        return [_simulated(found[launch.function], kernel, driver) for launch in kernel.launches]
+def packing(kernel: CudaKernel) -> str:
+    """The words of a kernel's call in the notation of `struct`."""
     kinds = {"int64": "q", "uint64": "Q", "float64": "d"}
-    packing = "".join("Q" if p.is_address else kinds[p.dtype] for p in kernel.parameters)
-    compiled = compile_kernel(kernel, capability)
-    return [driver.load(*compiled[launch.function], packing, ordinal) for launch in kernel.launches]
+    return "".join("Q" if p.is_address else kinds[p.dtype] for p in kernel.parameters)
+
+
+def simulated_launches(kernel: CudaKernel) -> list[Launch]:
+    """A kernel's launches, each of which runs at once in the simulator."""
+    found = functions(kernel, _names(), lambda helper: helper)
+    driver = cuda_driver()
+    return [_simulated(found[launch.function], kernel, driver) for launch in kernel.launches]
 
 
 _SIMULATING = threading.RLock()

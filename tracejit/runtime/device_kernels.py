@@ -16,9 +16,11 @@ import numpy as np
 
 from tracejit.lower.cuda.kernel import CudaKernel, Device, Variant
 from tracejit.lower.cuda.lowering import choose, lower
-from tracejit.runtime.cuda_adapter import load_kernel
+from tracejit.runtime.cuda_adapter import packing, simulated_launches
+from tracejit.runtime.cuda_driver import Launch
 from tracejit.runtime.device_array import VECTOR_BYTES, DeviceArray
 from tracejit.runtime.kernel_cache import CacheCounts
+from tracejit.runtime.ptx_cache import compiled
 from tracejit.schedule.kernel import Gather, Kernel
 
 SIMULATED_BLOCK = 32
@@ -137,9 +139,17 @@ class DeviceKernel:
         lowered = self._lowered(variant)
         launches = self._compiled[variant][1]
         if launches is None:
-            launches = load_kernel(lowered, self._home.capability, self._home.ordinal)
+            launches = self._launches(lowered)
             self._compiled[variant] = lowered, launches
         return lowered, launches
+
+    def _launches(self, lowered: CudaKernel) -> list[Launch]:
+        home = self._home
+        if home.driver.simulated:
+            return simulated_launches(lowered)
+        texts = compiled(lowered, home.capability)
+        words = packing(lowered)
+        return [home.driver.load(*texts[x.function], words, home.ordinal) for x in lowered.launches]
 
 
 class DeviceKernels:

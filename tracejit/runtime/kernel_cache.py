@@ -159,21 +159,21 @@ def environment() -> str:
         str(machine().last_level_cache),
         f"llvmlite {import_module('llvmlite').__version__}, LLVM {llvm().llvm_version_info}",
         sys.version,
-        _source_hash(Path(__file__).parent.parent),
+        source_hash(Path(__file__).parent.parent, _EMITTER_SOURCES),
     ]
     return "|".join(parts)
 
 
-def _source_hash(package: Path) -> str:
+def source_hash(package: Path, names: Iterable[str]) -> str:
     """A hash of the sources that emit code: whoever edits an op's definition gets a new key."""
     digest = hashlib.sha256()
-    for path in _sources(package):
+    for path in _sources(package, names):
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-def _sources(package: Path) -> Iterable[Path]:
-    for name in _EMITTER_SOURCES:
+def _sources(package: Path, names: Iterable[str]) -> Iterable[Path]:
+    for name in names:
         path = package / name
         yield from sorted(path.glob("*.py")) if path.is_dir() else [path]
