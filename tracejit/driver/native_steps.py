@@ -35,6 +35,9 @@ from tracejit.schedule.steps import Allocate, Buffer, Copy, Launch, Multiply, Pr
 FEW = 16
 """Elements of constant shape that stand in the call's frame."""
 
+MOST_STEPS = 500
+"""Kernels and products in a native call: emitting one takes some milliseconds."""
+
 
 @dataclass(eq=False, repr=False)
 class Table:
@@ -80,6 +83,8 @@ class Steps:
     def steps(self, program: Program, kernels: Sequence[LoadedKernel]) -> Iterator[Step]:
         """All steps; then what is written back into arguments by copies."""
         loaded = iter(kernels)
+        if sum(isinstance(step, Launch | Multiply) for step in program.steps) > MOST_STEPS:
+            raise NotNative("its many steps")
         gone = released(program)
         for position, step in enumerate(program.steps):
             if isinstance(step, Allocate):

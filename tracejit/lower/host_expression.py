@@ -35,13 +35,17 @@ class Expressions:
         self.definitions = definitions
         self.require = require
         self.overflowed: Any = I1(0)
+        self._integers: dict[str, Any] = {}
+        self._products: dict[tuple[str, ...], Any] = {}
 
     def integer(self, text: str) -> Any:
         """An expression whose value is an int."""
-        value = self._value(text)
-        if value.type == DOUBLE:
-            raise NotNative(f"{text} is no integer")
-        return self._widened(value)
+        if text not in self._integers:
+            value = self._value(text)
+            if value.type == DOUBLE:
+                raise NotNative(f"{text} is no integer")
+            self._integers[text] = self._widened(value)
+        return self._integers[text]
 
     def number(self, text: str) -> Any:
         """An expression's value: i64, double, or i1 for a bool."""
@@ -53,10 +57,14 @@ class Expressions:
 
     def product(self, factors: list[Any]) -> Any:
         """The product of sizes."""
-        result: Any = word(1)
-        for factor in factors:
-            result = self._checked("smul_with_overflow", result, factor)
-        return result
+        factors = [factor for factor in factors if not (isinstance(factor, ir.Constant) and factor.constant == 1)]
+        if not factors:
+            return word(1)
+        key = tuple(str(factor.get_reference()) for factor in factors)
+        if len(factors) > 1 and key not in self._products:
+            before = self.product(factors[:-1])
+            self._products[key] = self._checked("smul_with_overflow", before, factors[-1])
+        return self._products[key] if len(factors) > 1 else factors[0]
 
     def _value(self, text: str) -> Any:
         return self._visit(ast.parse(text, mode="eval").body)

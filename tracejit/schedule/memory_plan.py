@@ -217,14 +217,15 @@ def _write_results_in_place(program: Program, contiguous: Container[int]) -> Pro
             any(b in aliases for b in reads(step)) and not _reads_where_it_writes(step, copy, aliases) for step in later
         ):
             continue
-        if argument in program.outputs or not _unit_strides_hold(launch, result, argument):
+        fits = leaf in contiguous or _unit_strides_hold(launch, result, argument)
+        if argument in program.outputs or not fits:
             continue
         program = _renamed(program, -1, copy)
     return program
 
 
 def _unit_strides_hold(launch: Launch, result: Buffer, argument: Buffer) -> bool:
-    """The kernel was built for a contiguous result; an argument qualifies only if it is read in the same kernel so."""
+    """Whether an argument that is read in the same kernel lies as the result that the kernel was built for."""
     visible = [operand for operand in launch.kernel.operands if operand.role != "scratch"]
     written = visible[launch.buffers.index(result)]
     return any(

@@ -88,7 +88,7 @@ class _Scheduler:
         return plan_memory(program, {leaf for leaf, layout in self.layouts.items() if layout == "C"}, carries)
 
     def _memory(self) -> set[int]:
-        """What is materialized; the value of an update that reads the updated memory elsewhere is too.
+        """What is materialized; the value of an update that reads the updated memory in other places is too.
 
         Then the update needs no copy of the memory.  But where it writes nearly all of it, the copy is the cheaper one.
         """
@@ -102,7 +102,8 @@ class _Scheduler:
                     continue
                 if _nearly_covers(node) and not (base.op == "input" and node in self.graph.outputs):
                     continue
-                if any(read.source is base for read in memory_reads(node, memory)):
+                reads = [read.indices for read in memory_reads(node, memory) if read.source is base]
+                if any(indices != node["indices"] for indices in reads):
                     memory.add(id(value))
         return memory
 
