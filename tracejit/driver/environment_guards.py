@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.records import dataclass
-from tracejit.trace.impure import GENERATORS
+from tracejit.trace.impure import generators
 from tracejit.trace.state import Untraceable
 
 _PLAIN_MODULES = (
@@ -53,7 +53,7 @@ class Environment:
     def note(self, kind: str, owner: Any, key: str, value: Any) -> None:
         if len(self.items) >= _LIMIT:
             raise Untraceable(f"the function depends on more than {_LIMIT} globals and attributes")
-        if isinstance(value, GENERATORS) and kind not in ("global", "cell"):
+        if isinstance(value, generators()) and kind not in ("global", "cell"):
             raise Untraceable(f"{key} is a generator of random numbers; pass it as an argument")
         self.items.append((kind, owner, key, value))
 
@@ -222,7 +222,7 @@ def _read_module(environment: Environment, module: types.ModuleType, code: types
 
 def _read_container(environment: Environment, value: Any) -> Iterator[Any]:
     items = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
-    if any(isinstance(item, GENERATORS) for item in items):
+    if any(isinstance(item, generators()) for item in items):
         raise Untraceable("a list, dict or tuple holds a generator of random numbers; pass it as an argument")
     if type(value) in (list, dict):
         environment.note("container", value, "", snapshot(value))

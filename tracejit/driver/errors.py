@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import linecache
-import traceback
 from types import TracebackType
 from typing import Any
 
@@ -20,7 +19,7 @@ def clarified(error: Exception, name: str, run: Run) -> Exception:
     if enabled("internals"):
         return error
     own = _frames(error.__traceback__)
-    deepest = traceback.extract_tb(error.__traceback__)[-1].filename if error.__traceback__ else ""
+    deepest = _deepest(error.__traceback__)
     error.__traceback__ = _linked(own)
     if own and (deepest.startswith(PACKAGE) or "numpy" in deepest):
         frame = own[-1]
@@ -28,6 +27,13 @@ def clarified(error: Exception, name: str, run: Run) -> Exception:
         text = linecache.getline(path, line).strip()
         error.add_note(f"while tracing {name}({_types(run)})\n  at {path}:{line}: {text}")
     return error
+
+
+def _deepest(link: TracebackType | None) -> str:
+    """The file in which an error was raised."""
+    while link is not None and link.tb_next is not None:
+        link = link.tb_next
+    return link.tb_frame.f_code.co_filename if link is not None else ""
 
 
 def _frames(link: TracebackType | None) -> list[TracebackType]:

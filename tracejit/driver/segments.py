@@ -24,7 +24,7 @@ from tracejit.runtime.kernel_cache import CacheCounts
 from tracejit.runtime.vectorcall import CallDraft
 from tracejit.schedule.steps import Program
 from tracejit.trace.handover import Handover
-from tracejit.trace.impure import GENERATORS, CalledEachTime
+from tracejit.trace.impure import CalledEachTime, generators
 from tracejit.trace.number import HostNumber
 from tracejit.trace.opaque import Call, Expression, FrozenArray
 from tracejit.trace.pytree import Tree, flatten, rebuild
@@ -236,7 +236,7 @@ def leaf_kind(value: Any) -> str:
         return "generic" if value.dtype in KERNEL_DTYPES else "static"
     if type(value) in (int, float, complex, bool):
         return "number"
-    return "object" if isinstance(value, GENERATORS) else "static"
+    return "object" if isinstance(value, generators()) else "static"
 
 
 def trace_results(trace: Trace, result: Any) -> Any:

@@ -10,12 +10,13 @@ import contextlib
 import math
 import os
 import sys
-import sysconfig
 import threading
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+
+from tracejit.runtime.interpreter_abi import FREE_THREADED
 
 SMALL = 256 << 10
 """Arrays of fewer bytes come from NumPy's allocator."""
@@ -23,7 +24,7 @@ SMALL = 256 << 10
 ALIGNMENT = 64
 """Blocks start at a multiple of this: a cache line, and the widest vector register."""
 
-_COUNTED = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
+_COUNTED = sys.implementation.name == "cpython" and not FREE_THREADED
 """Does the reference count tell who uses a block?  Elsewhere every array comes from NumPy."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-import sysconfig
+import sys
 from functools import lru_cache
 from types import CellType
 from typing import Any
@@ -35,11 +35,14 @@ def portable() -> bool:
     return os.environ.get("TRACEJIT_PORTABLE", "") not in ("", "0") or not native_entry_works()
 
 
+FREE_THREADED = "t" in getattr(sys, "abiflags", "")
+"""Whether this is a build without the GIL."""
+
+
 @lru_cache(maxsize=1)
 def native_entry_works() -> bool:
     """Is this the interpreter whose ABI the native entries are written for?"""
-    free_threaded = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
-    known = platform.python_implementation() == "CPython" and not free_threaded
+    known = platform.python_implementation() == "CPython" and not FREE_THREADED
     return known and ctypes.sizeof(ctypes.c_void_p) == 8 and _fields_are_known()
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-import time
+import sys
 import types
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,22 @@ from tracejit.trace.opaque import Expression, interrupt_call
 from tracejit.trace.state import ACTIVE, Untraceable
 from tracejit.trace.tracer import Tracer
 
-MODULES: tuple[types.ModuleType, ...] = (random, time, np.random)
-"""The modules whose functions are taken to be impure."""
+_MODULES = frozenset({"random", "time", "numpy.random"})
+"""The names of the modules whose functions are taken to be impure."""
 
-GENERATORS = (np.random.Generator, np.random.RandomState, np.random.BitGenerator, random.Random)
-"""Objects whose methods are."""
+
+def generators() -> tuple[type, ...]:
+    """The types of objects whose methods are; NumPy's only where somebody has loaded them, as that takes long."""
+    return _all_generators() if "numpy.random" in sys.modules else (random.Random,)
+
+
+@cache
+def _all_generators() -> tuple[type, ...]:
+    return random.Random, np.random.Generator, np.random.RandomState, np.random.BitGenerator
+
+
+def is_impure_module(value: Any) -> bool:
+    return isinstance(value, types.ModuleType) and value.__name__ in _MODULES
 
 
 class CalledEachTime:
@@ -33,7 +45,7 @@ class CalledEachTime:
         function = getattr(self._target, name)
         if ACTIVE.trace is None or not callable(function):
             return function
-        if isinstance(function, type) and not issubclass(function, GENERATORS):
+        if isinstance(function, type) and not issubclass(function, generators()):
             return function
         given = () if self._where is None else (self._where,)
         if given:
@@ -45,8 +57,8 @@ class CalledEachTime:
 
 def draws(function: Any) -> bool:
     """Whether a call of the function is one of a generator."""
-    bound = isinstance(getattr(function, "__self__", None), GENERATORS)
-    return bound or issubclass(getattr(function, "__objclass__", object), GENERATORS)
+    bound = isinstance(getattr(function, "__self__", None), generators())
+    return bound or issubclass(getattr(function, "__objclass__", object), generators())
 
 
 def _found(argument: Any) -> Any:

@@ -28,7 +28,7 @@ from tracejit.trace.array_functions.creation import full_node
 from tracejit.trace.array_functions.shapes import dimensions
 from tracejit.trace.conversions import CONVERSIONS
 from tracejit.trace.dispatch import asarray, copy, dispatch_function, dispatch_ufunc
-from tracejit.trace.impure import GENERATORS, MODULES, CalledEachTime, traced_print
+from tracejit.trace.impure import CalledEachTime, generators, is_impure_module, traced_print
 from tracejit.trace.indexing import arange_from
 from tracejit.trace.number import HostNumber, as_dimension, host_math
 from tracejit.trace.opaque import interrupt_call
@@ -221,7 +221,7 @@ class NumpyStandIn:
         if name in NUMPY:
             return NUMPY[name]
         if name == "random":
-            return RANDOM
+            return CalledEachTime(np.random)
         if isinstance(found, np.ufunc):
             return _ufunc(found)
         return new_memory(found) if isinstance(found, _FUNCTIONS) else found
@@ -269,16 +269,17 @@ BUILTINS: dict[str, Any] = {"print": traced_print, "isinstance": traced_isinstan
 _TYPES = ("float", "int", "type")
 """Those of them that are types: only where they are called and nothing else."""
 
-STANDIN, RANDOM, MATH = NumpyStandIn(), CalledEachTime(np.random), MathStandIn()
-_BY_IDENTITY: dict[int, Any] = {id(module): CalledEachTime(module) for module in MODULES}
-_BY_IDENTITY.update({id(np): STANDIN, id(math): MATH})
+STANDIN, MATH = NumpyStandIn(), MathStandIn()
+_BY_IDENTITY: dict[int, Any] = {id(np): STANDIN, id(math): MATH}
 _BY_IDENTITY.update({id(getattr(np, name)): ours for name, ours in NUMPY.items()})
 _LOCK = threading.RLock()
 
 
 def stand_for(value: Any) -> Any:
     """What replaces a global or a closure variable of that value during a trace; None for nothing."""
-    return CalledEachTime(value) if isinstance(value, GENERATORS) else _BY_IDENTITY.get(id(value))
+    if isinstance(value, generators()) or is_impure_module(value):
+        return CalledEachTime(value)
+    return _BY_IDENTITY.get(id(value))
 
 
 @dataclass
