@@ -149,13 +149,13 @@ def test_many_branches_stay_right() -> None:
     @tj.jit
     def steps(x):
         count = 0
-        while x.sum() < 1100:
+        while x.sum() < 2200:
             x = x + 1
             count += 1
         return count
 
     for start in (0.0, 1050.0, 1099.0, 0.0):
-        assert steps(np.array([start])) == steps.function(np.array([start]))
+        assert steps(np.full(2, start)) == steps.function(np.full(2, start))
     assert any("branches" in reason for reason in steps.reasons)
 
 

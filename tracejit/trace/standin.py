@@ -356,7 +356,8 @@ def _mentioned(code: types.CodeType) -> frozenset[str]:
     found: set[str] = set()
     for inner in code.co_consts:
         found |= _mentioned(inner) if isinstance(inner, types.CodeType) else set()
-    for instruction in dis.get_instructions(code):
+    named = dis.get_instructions(code) if set(_TYPES) & set(code.co_names) else ()
+    for instruction in named:
         # The lowest bit of a LOAD_GLOBAL says that a call of it follows.
         if instruction.argval in _TYPES and instruction.opname.startswith(("LOAD_GLOBAL", "LOAD_NAME")):
             found |= {instruction.argval} if not (instruction.arg or 0) & 1 else set()
