@@ -100,6 +100,50 @@ def uneven(x: Any) -> Any:
     return s
 
 
+def averaged(x: Any, a: Any) -> Any:
+    y = np.empty_like(x)
+    y[0] = x[0]
+    for i in range(1, len(x)):
+        y[i] = a * x[i] + (1 - a) * y[i - 1]
+    return y
+
+
+def second_order(x: Any) -> Any:
+    y = np.zeros(len(x))
+    y[0], y[1] = x[0], x[1]
+    for i in range(2, len(x)):
+        y[i] = 0.7 * y[i - 1] - 0.3 * y[i - 2] + x[i]
+    return y
+
+
+def filtered(z: Any, q: Any, r: Any) -> Any:
+    found = np.zeros(len(z))
+    x, p = 0.0, 1.0
+    for i in range(len(z)):
+        p = p + q
+        k = p / (p + r)
+        x = x + k * (z[i] - x)
+        p = (1 - k) * p
+        found[i] = x
+    return found
+
+
+def timed(y: Any, dt: Any) -> Any:
+    t, path = 0.0, np.zeros((50, len(y)))
+    for i in range(50):
+        y = y + dt * np.sin(t) * np.cos(y)
+        t = t + dt
+        path[i] = y
+    return path
+
+
+def three_back(x: Any) -> Any:
+    a, b, c = x, x * 2, x * 3
+    for _ in range(600):
+        a, b, c = b, c, 0.3 * a + 0.2 * b * c - 0.1
+    return a + b * c
+
+
 PROGRAMS: dict[str, tuple[Callable[..., Any], tuple[Any, ...], int]] = {
     "euler": (euler, (RNG.standard_normal(5),), 1),
     "numbered": (numbered, (np.float64(2.0),), 1),
@@ -110,6 +154,11 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], tuple[Any, ...], int]] = {
     "backwards": (backwards, (RNG.random(400),), 1),
     "every_second": (every_second, (RNG.random(700),), 1),
     "two_loops": (two_loops, (RNG.random(7),), 2),
+    "averaged": (averaged, (RNG.random(60), 0.25), 1),
+    "second_order": (second_order, (RNG.random(60),), 1),
+    "filtered": (filtered, (RNG.random(60), 1e-3, 0.1), 1),
+    "timed": (timed, (RNG.random(5), 0.01), 1),
+    "three_back": (three_back, (RNG.random(3),), 1),
     "fibonacci": (fibonacci, (RNG.random(4),), 1),
     "uneven": (uneven, (RNG.random(500),), 0),
 }
@@ -175,3 +224,28 @@ def test_writes_side_by_side_are_one(count: int) -> None:
     x = RNG.random((9, 4))
     np.testing.assert_array_equal(jitted(x), gathered(x))
     assert sum(node.op == "update" for node in jitted.roots[0].graph.nodes) <= 1
+
+
+def test_a_loop_of_numbers_of_the_host_follows_them() -> None:
+    jitted = tj.jit(filtered)
+    z = RNG.random(60)
+    for q, r in ((1e-3, 0.1), (0.5, 2.0), (0.0, 1.0)):
+        np.testing.assert_allclose(jitted(z, q, r), filtered(z, q, r), rtol=1e-12)
+    assert jitted.stats.traces == 1
+    with pytest.raises(ZeroDivisionError):
+        jitted(z, -1.0, 0.0)
+
+
+def test_what_is_used_in_two_kernels_is_computed_once() -> None:
+    def written_one_by_one(x: Any) -> Any:
+        y, s = np.zeros(6), x[0]
+        for i in (3, 1, 5, 0, 4, 2):
+            s = s * 1.5 + np.sin(s) * np.cos(s) + i * x[i]
+            y[i] = s
+        return y
+
+    x = RNG.random(6)
+    jitted = tj.jit(written_one_by_one)
+    np.testing.assert_allclose(jitted(x), written_one_by_one(x), rtol=1e-12)
+    text = str(jitted.explain(x))
+    assert text.count("np.sin") == 6

@@ -8,13 +8,27 @@ from contextlib import contextmanager
 from dataclasses import field, replace
 from typing import Any
 
+import numpy as np
+
 from tracejit.driver.target import Target
 from tracejit.ir import size as sizes
 from tracejit.ir.node import Indices, Shape
 from tracejit.ir.size import Dimension
 from tracejit.records import dataclass
 from tracejit.runtime.buffers import SMALL
-from tracejit.schedule.steps import Allocate, Buffer, CallInPlace, CallNumpy, Copy, Launch, Multiply, Place, Step, View
+from tracejit.schedule.steps import (
+    Allocate,
+    Buffer,
+    CallInPlace,
+    CallNumpy,
+    Copy,
+    Launch,
+    Multiply,
+    Numbers,
+    Place,
+    Step,
+    View,
+)
 from tracejit.trace.opaque import Call, Expression, Slot
 
 MISS = object()
@@ -102,6 +116,11 @@ def write_step(code: Code, step: Step, kernels: Iterator[Any], raise_index: Any)
             code.lines.append(f"{step.target.name} = {text}")
     elif isinstance(step, Place):
         code.lines.append(f"{step.target.name} = {step.source.name}[{step.counter}, ...]")
+    elif isinstance(step, Numbers):
+        code.use("asarray")
+        code.namespace["np_array"] = np.array
+        numbers = f"np_array([{', '.join(step.expressions)}], {code.constant(step.target.dtype)})"
+        code.lines.append(f"{step.target.name} = asarray({numbers})")
     elif isinstance(step, CallNumpy):
         _write_call(code, step)
     elif isinstance(step, CallInPlace):

@@ -145,6 +145,9 @@ def expression(node: Node, operands: list[str]) -> str:
         return node["call"].text(operands)  # type: ignore[no-any-return]
     if op.symbol is not None and op.kind == "elementwise":
         return op.symbol.format(*operands, **dict(node.params))
+    if node.op == "scalars":
+        first, *rest = node["expressions"]
+        return f"scalars({first}, ... {len(rest)} more)"
     if node.op == "part":
         return f"{operands[0]}[{node['index']}]"
     if node.op == "loop":

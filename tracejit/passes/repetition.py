@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,9 @@ FEWEST_TIMES = 8
 
 FEWEST_NODES = 1300
 """Nodes in all below which unrolled code compiles fast enough, and its kernels are fused over the iterations."""
+
+UPDATE_WEIGHT = 40
+"""Nodes that a write to an array counts for: a kernel of its own, which unrolled code has in every iteration."""
 
 _CANDIDATES = 4
 
@@ -33,7 +37,10 @@ def find_repetition(nodes: Sequence[Node], begin: int = 0) -> Repetition | None:
     tokens = [numbers.setdefault(token(node), len(numbers)) for node in nodes]
     following = _next_places(tokens)
     ends: dict[int, int] = {}
-    for start in range(begin, len(tokens) - FEWEST_NODES + 1):
+    weights = [0, *itertools.accumulate(weight(node) for node in nodes)]
+    for start in range(begin, len(tokens)):
+        if weights[-1] - weights[start] < FEWEST_NODES:
+            break
         place = start
         for _ in range(_CANDIDATES):
             place = following[place]
@@ -43,9 +50,15 @@ def find_repetition(nodes: Sequence[Node], begin: int = 0) -> Repetition | None:
             if ends.get(period, -1) < start:
                 ends[period] = _end_of_run(tokens, start, period)
             times = (ends[period] - start) // period + 1
-            if times >= FEWEST_TIMES and times * period >= FEWEST_NODES:
+            heavy = weights[start + times * period] - weights[start] >= FEWEST_NODES
+            if times >= FEWEST_TIMES and heavy and any(map(_computes, nodes[start : start + period])):
                 return Repetition(start, period, times)
     return None
+
+
+def _computes(node: Node) -> bool:
+    """Whether a node does more than move values, which `merge_updates` makes one write of."""
+    return node.op not in ("view", "update", "cast")
 
 
 def with_fewest_carries(nodes: Sequence[Node], found: Repetition) -> Repetition:
@@ -65,7 +78,8 @@ def with_fewest_carries(nodes: Sequence[Node], found: Repetition) -> Repetition:
         sum(last[p] >= middle + phase for p in range(middle + phase - found.period, middle + phase))
         for phase in range(found.period)
     ]
-    phase = crossing.index(min(crossing))
+    # Of the best ones the first that ends with a write, whose value is then one of the iteration itself.
+    phase = min(range(found.period), key=lambda p: (crossing[p], nodes[middle + p - 1].op != "update"))
     return found if phase == 0 else replace(found, start=found.start + phase, times=found.times - 1)
 
 
@@ -85,6 +99,11 @@ def _end_of_run(tokens: Sequence[int], start: int, period: int) -> int:
         if tokens[place] != tokens[place + period]:
             return place
     return max(start, len(tokens) - period)
+
+
+def weight(node: Node) -> int:
+    """What a node costs where it is not part of a loop."""
+    return UPDATE_WEIGHT if node.op == "update" else 1
 
 
 def token(node: Node) -> Any:

@@ -21,10 +21,13 @@ import numpy as np
 from tracejit.ir.graph import Graph, literal
 from tracejit.ir.node import SEVERAL, ArrayType, Builder, Index, Indices, Node
 from tracejit.passes.even_steps import moving
-from tracejit.passes.repetition import FEWEST_NODES, Repetition, find_repetition, token, with_fewest_carries
+from tracejit.passes.repetition import FEWEST_NODES, Repetition, find_repetition, token, weight, with_fewest_carries
 from tracejit.records import dataclass
 
 _REFUSED = frozenset({"tap", "custom", "barrier", "part"})
+
+FURTHEST = 4
+"""Iterations back from which a value is taken as a carry."""
 
 Slot: TypeAlias = tuple[str, int]
 """Where an input of a body's node comes from: ("own", place), ("constant", n), ("carry", n), ("x", n)."""
@@ -32,7 +35,7 @@ Slot: TypeAlias = tuple[str, int]
 
 def roll_loops(graph: Graph) -> Graph:
     begin = 0
-    while len(graph.nodes) >= FEWEST_NODES:
+    while sum(map(weight, graph.nodes)) >= FEWEST_NODES:
         order = sorted((n for n in graph.nodes if n.kind != "source"), key=lambda node: node.serial)
         found = find_repetition(order, begin)
         if found is None:
@@ -78,7 +81,7 @@ class _Plan:
     place: dict[int, tuple[int, int]] = field(default_factory=dict)
     slots: list[list[Slot]] = field(default_factory=list)
     constants: list[Node] = field(default_factory=list)
-    carries: list[tuple[int, Node | None]] = field(default_factory=list)
+    carries: list[_Carry] = field(default_factory=list)
     xs: list[_Stacked] = field(default_factory=list)
     whole: dict[int, int] = field(default_factory=dict)
     written: dict[int, Indices] = field(default_factory=dict)
@@ -134,16 +137,26 @@ class _Plan:
             return ("own", first[1]) if first[1] not in self.written else None
         if all(node is inputs[0] for node in inputs) and places[0] is None:
             return ("constant", _placed(self.constants, inputs[0]))
-        later = places[1:]
-        if later[0] is not None and all(p == (r, later[0][1]) for r, p in enumerate(later)):
-            source = later[0][1]
-            if source in self.written or inputs[0].type != self.rows[0][source].type or places[0] is not None:
-                return None
-            return ("carry", _placed(self.carries, (source, inputs[0])))
         if any(place is not None for place in places):
-            return None
+            return self._carried(inputs, places)
         stacked = _stacked_numbers(inputs) or _stacked_view(inputs)
         return ("x", self._x(stacked)) if stacked is not None else None
+
+    def _carried(self, inputs: Sequence[Node], places: Sequence[tuple[int, int] | None]) -> Slot | None:
+        """A carry: what some iteration before has computed.  From further back it is handed on, carry to carry."""
+        distance = next(r for r, place in enumerate(places) if place is not None)
+        if not 0 < distance <= FURTHEST:
+            return None
+        source = places[distance][1]  # type: ignore[index]
+        if any(place != (r, source) for r, place in enumerate(places[distance:])):
+            return None
+        wanted = self.rows[0][source].type
+        if source in self.written or any(node.type != wanted for node in inputs[:distance]):
+            return None
+        number = _placed(self.carries, _Carry(source, inputs[distance - 1]))
+        for start in reversed(inputs[: distance - 1]):
+            number = _placed(self.carries, _Carry(source, start, after=number))
+        return ("carry", number)
 
     def _x(self, stacked: _Stacked) -> int:
         return _placed(self.xs, stacked)
@@ -169,7 +182,10 @@ class _Plan:
         if kind == "own":
             return row[number]
         if kind == "carry":
-            return self.rows[-1][self.carries[number][0]]
+            carry, back = self.carries[number], 1
+            while carry.after is not None:
+                carry, back = self.carries[carry.after], back + 1
+            return self.rows[-back][carry.source]
         return self.constants[number] if kind == "constant" else None
 
     # ---- what is used afterwards
@@ -193,8 +209,8 @@ class _Plan:
             _placed(self.ys, self.slots[j][1][1])
         for r, j in wanted:
             if r == final and j not in self.ys and j not in self.written:
-                known = next((n for n, (source, _) in enumerate(self.carries) if source == j), None)
-                self.last[j] = known if known is not None else _placed(self.carries, (j, None))
+                known = next((n for n, c in enumerate(self.carries) if c.source == j and c.after is None), None)
+                self.last[j] = known if known is not None else _placed(self.carries, _Carry(j, None))
         return True
 
     # ---- the loop
@@ -240,7 +256,7 @@ class _Plan:
         inside = [n for n in self.constants if n.op in ("constant", "scalar") and not n.shape]
         outer = [n for n in self.constants if n not in inside]
         row = self.rows[0]
-        carry_types = [row[source].type for source, _ in self.carries]
+        carry_types = [row[carry.source].type for carry in self.carries]
         types = [
             ArrayType(np.dtype(np.int64), ()),
             *(n.type for n in outer),
@@ -263,15 +279,16 @@ class _Plan:
             else:
                 sources = tuple(given[kind][number] for kind, number in self.slots[j])
                 given["own"].append(_made_now(builder, node, sources))
-        outputs = [given["own"][source] for source, _ in self.carries] + [given["own"][j] for j in self.ys]
+        outputs = [given["own"][c.source] if c.after is None else given["carry"][c.after] for c in self.carries]
+        outputs += [given["own"][j] for j in self.ys]
         return self._node(builder, done, Graph(parameters, tuple(outputs)), outer, carry_types)
 
     def _node(
         self, builder: Builder, done: dict[int, Node], body: Graph, outer: list[Node], carry_types: list[ArrayType]
     ) -> list[Node]:
         initial = [
-            done[id(start)] if start is not None else _zeros(builder, type)
-            for (_, start), type in zip(self.carries, carry_types, strict=True)
+            done[id(carry.start)] if carry.start is not None else _zeros(builder, type)
+            for carry, type in zip(self.carries, carry_types, strict=True)
         ]
         inputs = (*(done[id(n)] for n in outer), *initial, *(s.node(builder, done) for s in self.xs))
         params = {
@@ -289,25 +306,48 @@ class _Plan:
 
 
 @dataclass(frozen=True)
+class _Carry:
+    """What goes from iteration to iteration: the value of `source`, or of the carry `after`, one iteration later.
+
+    start: its value in the first iteration; None where no iteration reads it.
+    """
+
+    source: int
+    start: Node | None
+    after: int | None = None
+
+
+@dataclass(frozen=True)
 class _Stacked:
-    """Values of all iterations as one array: an even view of a source, or numbers side by side."""
+    """Values of all iterations as one array: an even view of a source, or numbers side by side.
+
+    data: those of constants; expressions: those of numbers that the host computes.
+    """
 
     slice: ArrayType
     times: int
     source: Node | None = None
     indices: Indices = ()
     data: bytes = b""
+    expressions: tuple[str, ...] = ()
 
     def node(self, builder: Builder, done: dict[int, Node]) -> Node:
         shape = (self.times, *self.slice.shape)
+        if self.expressions:
+            type = ArrayType(self.slice.dtype, shape)
+            return builder.node("scalars", (), {"expressions": self.expressions}, type)
         if self.source is None:
             return builder.constant(np.frombuffer(self.data, self.slice.dtype).reshape(tuple(map(int, shape))))  # type: ignore[arg-type]
         return builder.view(done[id(self.source)], self.indices, shape)
 
 
 def _stacked_numbers(nodes: Sequence[Node]) -> _Stacked | None:
-    """Constants without axes."""
-    if any(node.op != "constant" or node.shape or node.type != nodes[0].type for node in nodes):
+    """Constants without axes, or numbers of the host."""
+    if any(node.op != nodes[0].op or node.shape or node.type != nodes[0].type for node in nodes):
+        return None
+    if nodes[0].op == "scalar":
+        return _Stacked(nodes[0].type, len(nodes), expressions=tuple(node["expression"] for node in nodes))
+    if nodes[0].op != "constant":
         return None
     data = b"".join(literal(node).tobytes() for node in nodes)
     return _Stacked(nodes[0].type, len(nodes), data=data)

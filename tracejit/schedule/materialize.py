@@ -50,7 +50,7 @@ def in_memory_by_nature(node: Node) -> bool:
         return bool(node.shape)
     if node.op in ("loop", "branch"):
         return survey(node) is None
-    memory_ops = ("input", "parameter", "empty", "reshape", "part")
+    memory_ops = ("input", "parameter", "empty", "scalars", "reshape", "part")
     return node.kind in ("reduce", "update", "contract", "call") or node.op in memory_ops
 
 

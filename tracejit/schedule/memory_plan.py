@@ -22,6 +22,7 @@ from tracejit.schedule.steps import (
     Launch,
     Loop,
     Multiply,
+    Numbers,
     Place,
     Program,
     Step,
@@ -181,6 +182,8 @@ def rename(step: Step, old: Buffer, new: Buffer) -> Step:
         return Multiply(one(step.left), one(step.right), one(step.target))
     if isinstance(step, Place):
         return replace(step, source=one(step.source), target=one(step.target))
+    if isinstance(step, Numbers):
+        return Numbers(step.expressions, one(step.target))
     if isinstance(step, Loop):
         condition = None if step.condition is None else _renamed_inside(step.condition, old, new)
         carries, ys = tuple(map(one, step.carries)), tuple(map(one, step.ys))

@@ -31,6 +31,7 @@ from tracejit.schedule.steps import (
     Launch,
     Loop,
     Multiply,
+    Numbers,
     Program,
     Step,
     View,
@@ -187,6 +188,8 @@ class _Scheduler:
             left, right = (self._view_of(source) for source in node.inputs)
             target = self._new(node)
             self.steps += [Allocate(target), Multiply(left, right, target)]
+        elif node.op == "scalars":
+            self.steps.append(Numbers(node["expressions"], self._new(node, "result")))
         elif node.kind == "call":
             self._call(node)
         elif node.op == "part":

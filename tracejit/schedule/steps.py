@@ -88,6 +88,14 @@ class View:
 
 
 @dataclass(frozen=True)
+class Numbers:
+    """Numbers of the host, given by expressions, side by side in memory."""
+
+    expressions: tuple[str, ...]
+    target: Buffer
+
+
+@dataclass(frozen=True)
 class CallNumpy:
     """A NumPy function between kernels; `call` is a `trace.opaque.Call`, `line` where the user called it."""
 
@@ -154,7 +162,7 @@ class Branch:
     targets: tuple[Buffer, ...]
 
 
-Step: TypeAlias = Allocate | Copy | Launch | View | CallNumpy | CallInPlace | Multiply | Place | Loop | Branch
+Step: TypeAlias = Allocate | Copy | Launch | View | Numbers | CallNumpy | CallInPlace | Multiply | Place | Loop | Branch
 
 
 @dataclass(frozen=True)
@@ -188,7 +196,7 @@ def walk(program: Program) -> Iterator[Step]:
 
 def defined(program: Program) -> set[Buffer]:
     """The buffers that a program itself makes."""
-    return {step.target for step in program.steps if isinstance(step, (Allocate, View, CallNumpy, Place))} | {
+    return {step.target for step in program.steps if isinstance(step, (Allocate, View, Numbers, CallNumpy, Place))} | {
         target for step in program.steps if isinstance(step, Branch) for target in step.targets
     }
 
