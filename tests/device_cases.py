@@ -411,6 +411,32 @@ def gather_and_scatter():
     check(lambda x, i: x[i] * 2, MATRIX, rows)
     check(lambda x, i: x[i, 1], MATRIX, rows)
 
+    def put(x, i, values):
+        out = x * 0
+        out[i] = values
+        out[:, 1][i] = 7.0
+        return out
+
+    check(put, MATRIX, np.array([0, 3, 0]), RNG.normal(size=(3, 7)))
+    check(put, MATRIX > 0, np.array([0, 3, 0]), RNG.normal(size=7) > 0)
+    check(put, MATRIX.astype(np.float32), np.array([-1, 3]), np.float32(2), rtol=0)
+
+    def add(x, i, values):
+        np.add.at(x, i, values)
+        return x * 1
+
+    plain, x = MATRIX.copy(), tj.device_put(MATRIX, "cuda")
+    given = np.array([0, 3, 0, -1]), RNG.normal(size=(4, 7))
+    compare(tj.jit(add)(x, *tj.device_put(given, "cuda")), add(plain, *given), 0, 0)
+    compare(x, plain, 0, 0)
+    picked = tj.grad(lambda x, i, j: np.sum(x[i, j] ** 2))
+    args = MATRIX, np.array([0, 3, 0, -1]), np.array([1, 2, 1, 0])
+    compare(tj.jit(picked, device="cuda")(*args), picked(*args), 1e-15, 0)
+    x = tj.device_put(MATRIX, "cuda")
+    x[tj.device_put(rows, "cuda")] = 5.0
+    changed = MATRIX.copy()
+    changed[rows] = 5.0
+    compare(x, changed, 0, 0)
     x = tj.device_put(MATRIX, "cuda")
     compare(x[tj.device_put(rows, "cuda")], MATRIX[rows], 0, 0)
 
@@ -431,6 +457,19 @@ def scan_and_cond():
     check(lambda x: tj.cond(x[0] > 0, lambda a: a * 2, lambda a: a - 1, x), X)
     check(lambda x: tj.while_loop(lambda s: s[0] < 5, lambda s: (s[0] + 1, s[1] * 1.5), (0, x)), X)
     check(lambda x: tj.fori_loop(0, 4, lambda i, a: np.sin(a) + i, x), X)
+
+
+@case("control")
+def running_totals():
+    check(lambda x: (np.cumsum(x), np.cumprod(x)), X, rtol=0, atol=0)
+    check(lambda x: (np.cumsum(x, axis=0), np.cumsum(x, axis=1), x.cumsum()), MATRIX, rtol=0, atol=0)
+    check(lambda x: np.cumsum(x, axis=1), RNG.normal(size=(2, 3, 4)), rtol=0, atol=0)
+    check(np.cumsum, np.array([-0.0, -0.0, 1.0]), rtol=0, atol=0)
+    check(np.cumsum, X > 0)
+    check(np.cumsum, np.arange(5, dtype=np.uint8))
+    check(np.cumsum, RNG.normal(size=2500), rtol=1e-11)
+    check(np.cumsum, np.ones(0))
+    check(lambda x: (np.argmax(x), np.argmin(x)), X)
 
 
 @case("control")

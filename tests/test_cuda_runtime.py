@@ -190,6 +190,22 @@ def test_ptx_is_kept_on_disk(tmp_path, monkeypatch):
         ptx_cache.compiled(lower(kernels.axpy(), Variant(index_bits=32)), (8, 0), disk)
 
 
+@pytest.mark.parametrize("capability", [(7, 5), (10, 0)])
+def test_library_kernels_are_ptx(capability):
+    pytest.importorskip("numba.cuda")
+    from tracejit.lower.cuda.library_kernels import running, scatter, scatter_add
+    from tracejit.runtime.cuda_adapter import compile_kernel, packing
+
+    made = [running("+", "bool", "int64", 256), running("*", "float32", "float32", 256)]
+    made += [running("+", "uint64", "uint64", 256), scatter("bool", 256), scatter("float64", 256)]
+    made += [scatter_add("float32", 256), scatter_add("uint8", 256)]
+    for kernel in made:
+        compiled = compile_kernel(kernel, capability)
+        assert len(compiled) == len(kernel.launches) and len(packing(kernel)) == len(kernel.parameters)
+        for ptx, entry in compiled.values():
+            assert f".entry {entry}(" in ptx and f".target sm_{capability[0]}{capability[1]}" in ptx
+
+
 # ---- memory
 
 

@@ -129,6 +129,7 @@ CPU = Target(
         "overlap": overlap,
     },
     np.array,
+    {},
     get_kernels,
     _write_launch,
     _write_argument,

@@ -14,7 +14,7 @@ from tracejit.driver.placing import device_value
 from tracejit.driver.target import Target
 from tracejit.runtime.cuda_device import CudaDevice, cuda_device
 from tracejit.runtime.device import NoDeviceForm
-from tracejit.runtime.device_array import DeviceArray
+from tracejit.runtime.device_array import DEVICE_CALLS, DeviceArray
 from tracejit.runtime.device_matmul import matmul
 from tracejit.runtime.overlap import overlap
 from tracejit.schedule.steps import CallInPlace, CallNumpy, Launch, Program, walk
@@ -47,6 +47,7 @@ def cuda_target(ordinal: int, placed: bool) -> Target:
             "overlap": lambda written, read: overlap([a.shadow for a in written], [a.shadow for a in read]),
         },
         home.upload,
+        DEVICE_CALLS,
         home.kernels.get,
         partial(_write_launch, home),
         partial(_write_argument, partial(placed_there, home) if placed else device_value),
@@ -120,7 +121,10 @@ def _result(code: Code, text: str, own: bool) -> str:
 
 def _refuse(home: CudaDevice, program: Program, call: Call | None, line: str) -> None:
     for step in walk(program):
-        if isinstance(step, (CallNumpy, CallInPlace)) and step.call is not None:
+        if not isinstance(step, (CallNumpy, CallInPlace)) or step.call is None:
+            continue
+        function = step.call.function.in_place if isinstance(step, CallInPlace) else step.call.function
+        if function not in DEVICE_CALLS:
             raise NoDeviceForm(_no_form(home, step.call.name, step.line))
     if call is not None and call.function not in READS:
         raise NoDeviceForm(_no_form(home, call.name, line))

@@ -28,6 +28,7 @@ class Target:
     names: what host code calls between kernels: empty, np_empty, copyto, copy_around, ascontiguousarray, asarray,
         broadcast_to, matmul, may_share_memory, overlap.
     constant: an array of the graph as the kernels take it.
+    calls: what stands here for functions that NumPy does between kernels.
     get_kernels: the kernels compiled; each has its callable as `entry`.
     write_launch: the lines that call one (code, step, entry, what raises its error).
     write_argument: the lines that check an array argument (code, leaf, layout, whether it is written to).
@@ -39,6 +40,7 @@ class Target:
     device: Device
     names: Mapping[str, Any]
     constant: Callable[[Any], Any]
+    calls: Mapping[Any, Callable[..., Any]]
     get_kernels: Callable[[Sequence[Kernel], CacheCounts], Sequence[Any]]
     write_launch: Callable[[Code, Launch, Any, Callable[..., Any]], None]
     write_argument: Callable[[Code, Leaf, str, bool], None]

@@ -43,6 +43,7 @@ class CudaDevice:
         self._own_stream: int = self.driver.new_stream()
         self._current = _Current()
         self._free_streams: list[int] = []
+        self.library: dict[Any, Any] = {}
         self._layouts: dict[tuple[tuple[int, ...], int], tuple[int, tuple[int, ...]]] = {}
         self.errors = DeviceErrors(self)
         self.kernels = DeviceKernels(self)

@@ -24,6 +24,10 @@ OPERATIONS: dict[str, Callable[..., Any]] = {}
 **options); `property`: (array, name); `assign`: (array, key, value).  Filled by what compiles them."""
 
 
+DEVICE_CALLS: dict[Any, Callable[..., Any]] = {}
+"""What stands on a GPU for functions that NumPy does between kernels; filled in by `tracejit.eager`."""
+
+
 class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
     """An array in device memory.
 

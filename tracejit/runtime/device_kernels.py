@@ -139,17 +139,17 @@ class DeviceKernel:
         lowered = self._lowered(variant)
         launches = self._compiled[variant][1]
         if launches is None:
-            launches = self._launches(lowered)
+            launches = launches_of(self._home, lowered)
             self._compiled[variant] = lowered, launches
         return lowered, launches
 
-    def _launches(self, lowered: CudaKernel) -> list[Launch]:
-        home = self._home
-        if home.driver.simulated:
-            return simulated_launches(lowered)
-        texts = compiled(lowered, home.capability)
-        words = packing(lowered)
-        return [home.driver.load(*texts[x.function], words, home.ordinal) for x in lowered.launches]
+
+def launches_of(home: Any, kernel: CudaKernel) -> list[Launch]:
+    """A lowered kernel's launches on a GPU, ready to be called."""
+    if home.driver.simulated:
+        return simulated_launches(kernel)
+    texts, words = compiled(kernel, home.capability), packing(kernel)
+    return [home.driver.load(*texts[x.function], words, home.ordinal) for x in kernel.launches]
 
 
 class DeviceKernels:

@@ -89,9 +89,14 @@ def sync_warp(members: Any) -> Any:
     return members
 
 
+_ATOMIC = threading.Lock()
+"""Simulated threads are threads of Python's."""
+
+
 def atomic_max(pointer: Pointer, place: Any, value: Any) -> None:
-    """Keep the larger; simulated threads take turns at the interpreter's lock only between lines, which suffices."""
-    pointer[place] = max(pointer[place], value)
+    """Keep the larger."""
+    with _ATOMIC:
+        pointer[place] = max(pointer[place], value)
 
 
 def fma(a: Any, b: Any, c: Any) -> Any:

@@ -33,7 +33,8 @@ def _arg_reduction(function: Any, extremum: str) -> None:
         if current().equal(length, 0):
             raise ValueError(f"attempt to get {function.__name__} of an empty sequence")
         # Two passes over a whole array in memory are slower than NumPy's one.
-        whole_in_memory = len(axes) == tracer.ndim and tracer.node.kind != "elementwise"
+        on_gpu = getattr(current().device, "kind", "cpu") != "cpu"
+        whole_in_memory = len(axes) == tracer.ndim and tracer.node.kind != "elementwise" and not on_gpu
         if whole_in_memory or tracer.dtype not in KERNEL_DTYPES:
             result = _called(function, tracer, None if axis is None else axes[0])
         else:
