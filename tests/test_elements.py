@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tracejit as tj
+from tests.native_calls import heat, taken_natively
 
 
 def agree(function, *calls, segments=None):
@@ -175,3 +176,30 @@ def test_explain_tells_the_elements_that_were_guarded():
     jitted(np.array([5, 4, 8, 12]), ROWS)
     text = str(jitted.explain(np.array([0, 4, 8, 12]), ROWS))
     assert "a0.item(" in jitted.sources() and "guard" in text
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "int8", "uint8", "uint64"])
+def test_emitted_code_reads_elements(dtype, monkeypatch):
+    monkeypatch.setattr("tracejit.driver.function.HOT_CALLS", 2)
+    jitted = tj.jit(sums)
+    starts = np.array([0, 4, 8, 12]).astype(dtype)
+    heat(jitted, starts, ROWS)
+    for other in ([0, 4, 8, 12], [0, 2, 9, 12], [0, 0, 3, 12], [3, 4, 6, 30], [5, 4, 3, 2], [0, 120, 8, 12]):
+        taken_natively(jitted, np.array(other).astype(dtype), ROWS)
+    assert taken_natively(jitted, np.array([1, 4, 7, 11]).astype(dtype), ROWS)
+    assert taken_natively(jitted, np.repeat(np.array([1, 4, 7, 11]).astype(dtype), 2)[::2].copy(), ROWS)
+
+
+def test_emitted_code_reads_elements_of_matrices_by_their_strides(monkeypatch):
+    monkeypatch.setattr("tracejit.driver.function.HOT_CALLS", 2)
+
+    def function(x, at):
+        return x[at[0, 1] : at[1, 2]] * 2
+
+    jitted = tj.jit(function)
+    at = np.array([[9, 2, 9], [9, 9, 8]])
+    heat(jitted, ROWS, at.T.copy().T)
+    for low, high in ((2, 8), (0, 12), (3, 7)):
+        at[0, 1], at[1, 2] = low, high
+        assert taken_natively(jitted, ROWS, at.T.copy().T)
+    assert not taken_natively(jitted, ROWS, at.T.copy().T * 3)

@@ -85,9 +85,17 @@ def draft_call(
             tuple(steps),
             result,
             tuple(leaves.borrowed),
+            _integers(trace),
         ),
         tuple(table.entries),
     )
+
+
+def _integers(trace: Trace) -> tuple[tuple[str, str], ...]:
+    """The arrays of which elements are read as numbers."""
+    arrays = {text.partition(".")[0] for text in trace.elements}
+    leaves = [leaf for leaf in trace.leaves if f"a{leaf.position}" in arrays]
+    return tuple((f"a{leaf.position}", leaf.value.dtype.str[1:]) for leaf in leaves)
 
 
 def _apart(trace: Trace, mutated: set[int]) -> tuple[tuple[str, ...], tuple[str, ...]]:

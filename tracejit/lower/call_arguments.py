@@ -49,7 +49,8 @@ class Checks:
         self.objects: dict[str, Any] = {}
         self.memory: dict[str, tuple[Geometry, Any]] = {}
         self.leaves: dict[str, ArrayLeaf | Captured] = {}
-        self.expressions = Expressions(self.builder, {}, dict(plan.definitions), self.require)
+        self.expressions = Expressions(self.builder, {}, dict(plan.definitions), self.require, self._element)
+        self.integers = dict(plan.integers)
 
     def require(self, *conditions: Any) -> None:
         """Leave with MISS unless all conditions hold; one branch is quicker to compile than many."""
@@ -82,10 +83,29 @@ class Checks:
             array = self.slot(captured.slot)
             header = self._array(array, captured)
             self.require(*self._axes(header, captured.axes))
-        self.require(*map(self.expressions.test, plan.guards))
+        if self.integers:
+            # An element is read once the guards before have told that there is one.
+            for text in plan.guards:
+                self.require(self.expressions.test(text))
+        else:
+            self.require(*map(self.expressions.test, plan.guards))
         written, others = (list(map(self._span, names)) for names in plan.apart)
         if written:
             self.require(apart(builder, written, others))
+
+    def _element(self, array: str, places: list[Any]) -> Any:
+        """An integer element as i64; one of uint64 that does not fit is a MISS."""
+        builder, (geometry, data) = self.builder, self.memory[array]
+        for axis, place in enumerate(places):
+            data = builder.add(data, builder.mul(place, geometry.stride(axis)))
+        kind, size = self.integers[array][0], int(self.integers[array][1:])
+        pointer = builder.inttoptr(data, POINTER)
+        value = builder.load(pointer, typ=ir.IntType(8 * size))
+        if size < 8:
+            return builder.sext(value, I64) if kind == "i" else builder.zext(value, I64)
+        if kind == "u":
+            self.require(builder.icmp_signed(">=", value, word(0)))
+        return value
 
     def _signature(self) -> None:
         plan, builder = self.plan, self.builder

@@ -234,6 +234,7 @@ class CallPlan(NamedTuple):
     keywords: slot of the name, and the argument, in order.  guards: what must be true.  apart: names of arrays that are
     written to, which must share no memory with any other, and of those that are not.
     borrowed: names of what stands in lists and dicts, which nobody holds while the GIL is let go.
+    integers: the arrays of which elements are read as numbers, and the dtype of each ("i8").
     """
 
     positional: tuple[Item, ...]
@@ -246,3 +247,4 @@ class CallPlan(NamedTuple):
     steps: tuple[Step, ...]
     result: Result
     borrowed: tuple[str, ...]
+    integers: tuple[tuple[str, str], ...] = ()

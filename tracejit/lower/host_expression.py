@@ -24,16 +24,22 @@ _EXACT = 1 << 53
 class Expressions:
     """Values of expressions over `names` (i64, double or i1) and `definitions` (names that stand for expressions).
 
-    require: leaves the emitted code where a condition does not hold.
+    require: leaves the emitted code where a condition does not hold.  element: reads an integer of an array, by its
+    name and the places (`a0.item(3)`), as i64.
     """
 
     def __init__(
-        self, builder: Any, names: dict[str, Any], definitions: Mapping[str, str], require: Callable[[Any], None]
+        self,
+        builder: Any,
+        names: dict[str, Any],
+        definitions: Mapping[str, str],
+        require: Callable[[Any], None],
+        element: Callable[[str, list[Any]], Any] | None = None,
     ) -> None:
         self.builder = builder
         self.names = names
         self.definitions = definitions
-        self.require = require
+        self.require, self.element = require, element
         self.overflowed: Any = I1(0)
         self._integers: dict[str, Any] = {}
         self._products: dict[tuple[str, ...], Any] = {}
@@ -94,6 +100,8 @@ class Expressions:
                 return self._comparison(self._visit(left), ops, [self._visit(item) for item in comparators])
             case ast.BoolOp(op=op, values=values):
                 return self._all_or_any(op, [self._visit(item) for item in values])
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=array), attr="item"), args=places) if self.element:
+                return self.element(array, [self._widened(self._visit(place)) for place in places])
         raise NotNative(f"no native code for {ast.unparse(node)}")
 
     def _name(self, name: str) -> Any:
