@@ -7,6 +7,7 @@ import pytest
 
 import tracejit as tj
 from tests.native_calls import heat, taken_natively
+from tracejit.driver.segment_code import essential
 
 
 def agree(function, *calls, segments=None):
@@ -203,3 +204,8 @@ def test_emitted_code_reads_elements_of_matrices_by_their_strides(monkeypatch):
         at[0, 1], at[1, 2] = low, high
         assert taken_natively(jitted, ROWS, at.T.copy().T)
     assert not taken_natively(jitted, ROWS, at.T.copy().T * 3)
+
+
+def test_a_size_that_is_fixed_says_all_of_it():
+    given = ["n1 >= 2", "0 < n0", "(n0 - 1) == 3", "n0 < n1", "a3 >= 0", "n0 >= 2", "n1 >= 5", "a4 == 2", "a4 < 7"]
+    assert essential(given) == ["(n0 - 1) == 3", "n1 >= 5", "n0 < n1", "a3 >= 0", "a4 == 2", "a4 < 7"]

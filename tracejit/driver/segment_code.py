@@ -137,6 +137,10 @@ def _needed(line: str, definitions: Mapping[str, str], written: Mapping[str, str
     return list(order)
 
 
+_FIXED = re.compile(r"\(?\(?(n\d+)(?: [+-] \d+)?\)? == -?\d+\)?")
+"""A guard that leaves one length to a dimension."""
+
+
 def write_guards(code: Code, guards: Sequence[str], elements: Collection[str]) -> None:
     """What the trace found out about sizes and numbers; an expression may rely on the guards before it.
 
@@ -152,10 +156,17 @@ def write_guards(code: Code, guards: Sequence[str], elements: Collection[str]) -
 
 
 def essential(guards: Sequence[str]) -> list[str]:
-    """The guards in order, without repetition (a weaker bound on the same size says nothing new)."""
+    """The guards in order, without what others say: a weaker bound on a size; what follows from how large it is.
+
+    Sizes that are fixed come first, and all else that was found of these alone holds then.
+    """
+    fixed = {match[1]: text for text in guards if (match := _FIXED.fullmatch(text))}
     bounds: dict[str, int] = {}
-    kept: dict[str, str] = {}
+    kept: dict[str, str] = {text: text for text in fixed.values()}
     for text in guards:
+        named = set(_NAMES.findall(text))
+        if named and named <= fixed.keys():
+            continue
         name, _, rest = text.partition(" >= ")
         if name.isidentifier() and rest.lstrip("-").isdigit():
             bounds[name] = max(bounds.get(name, int(rest)), int(rest))
