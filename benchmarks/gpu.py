@@ -239,18 +239,20 @@ def copy_rate(rounds: int, size: int = COPIED) -> float:
 def table(rows: list[Row], peers: list[str], rate: float, scale: float) -> str:
     """The figures as Markdown."""
     others = [name for name in peers if name != "tracejit"]
-    lines = [
-        f"| workload | tracejit, ms | share of the copy rate | {' | '.join(f'{name}, ms' for name in others)} |",
-        f"|---|---|---|{'---|' * len(others)}",
-    ]
+    head = ["workload", "tracejit, ms", "share of the copy rate", *(f"{name}, ms" for name in others)]
+    lines = [_line(head), _line(["---"] * len(head))]
     for row in rows:
         mine = row.milliseconds("tracejit")
         work = work_of(row.workload, scale)
         share = f"{work.moved / mine / 1e6 / rate:.0%}" if work is not None and mine else ""
-        shown = ["" if (t := row.milliseconds(name)) is None else f"{t:.3f}" for name in ("tracejit", *others)]
-        lines.append(f"| {row.workload.name} {row.workload.title} | {shown[0]} | {share} | {' | '.join(shown[1:])} |")
+        first, *rest = ["" if (t := row.milliseconds(name)) is None else f"{t:.3f}" for name in ("tracejit", *others)]
+        lines.append(_line([f"{row.workload.name} {row.workload.title}", first, share, *rest]))
     failed = [f"- {row.workload.name}, {name}: {text}" for row in rows for name, text in row.errors.items()]
     return "\n".join([*lines, *(["", "Without a figure:", "", *failed] if failed else [])])
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.driver.host_code import Code, operand
-from tracejit.driver.placing import device_value
+from tracejit.driver.placing import array_type, device_value
 from tracejit.driver.target import Target
 from tracejit.runtime.cuda_device import CudaDevice, cuda_device
 from tracejit.runtime.device import NoDeviceForm
@@ -92,8 +92,13 @@ def placed_there(home: CudaDevice, value: Any, written: bool) -> Any:
 
 def _write_argument(place: Callable[..., Any], code: Code, leaf: Leaf, layout: str, mutated: bool) -> None:
     name, array = f"a{leaf.position}", leaf.value
-    code.namespace.update(place=place, DeviceArray=DeviceArray)
-    code.lines.append(f"if type({name}) is not DeviceArray: {name} = place({name}, {mutated})")
+    code.namespace.update(place=place, DeviceArray=DeviceArray, Array=array_type())
+    value = f"place({name}, {mutated})"
+    if not mutated:
+        # What `place` finds out, without the calls, for an Array that nothing is known of but its value.
+        plain = f"type({name}) is Array and {name}._tracked is None and {name}._memory is None"
+        value = f"{name}._value if {plain} else {value}"
+    code.lines.append(f"if type({name}) is not DeviceArray: {name} = {value}")
     dtype = code.constant(array.dtype)
     test = f"type({name}) is not DeviceArray or ({name}.dtype is not {dtype} and {name}.dtype != {dtype})"
     test += f" or len({name}.shape) != {array.ndim} or {name}.home is not {code.constant(array.home)}"

@@ -94,6 +94,11 @@ def _wrap() -> Any:
     return import_module("tracejit.eager.core").wrap
 
 
+def array_type() -> Any:
+    """`tracejit.Array`, which stands above the driver."""
+    return import_module("tracejit.eager").Array
+
+
 def shown(result: Any) -> Any:
     """A call's result as the caller sees it: device memory as Arrays."""
     wrap = _wrap()

@@ -9,13 +9,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from tracejit.lower.cuda.choice import choose
 from tracejit.lower.cuda.kernel import CudaKernel, Device, Variant
-from tracejit.lower.cuda.lowering import choose, lower
+from tracejit.lower.cuda.lowering import lower
 from tracejit.runtime.cuda_adapter import packing, simulated_launches
 from tracejit.runtime.cuda_driver import Launch
 from tracejit.runtime.device_array import VECTOR_BYTES, DeviceArray
@@ -23,8 +25,14 @@ from tracejit.runtime.kernel_cache import CacheCounts
 from tracejit.runtime.ptx_cache import compiled
 from tracejit.schedule.kernel import Gather, Kernel
 
+BLOCK = 256
+"""Threads of a block on a GPU, where nothing else is better."""
+
 SIMULATED_BLOCK = 32
 """Threads of a block in the simulator, each of which is one of Python's."""
+
+SMALL = 1 << 28
+"""Integers below it are no reason for indices of 64 bits."""
 
 KEPT_PLANS = 256
 """Plans kept of one kernel; past it they are made anew."""
@@ -63,7 +71,10 @@ class DeviceKernel:
         home = self._home
         stream = home.stream
         words: list[Any] = []
-        key: list[Any] = [numbers[: self._numbers]]
+        key: list[Any] = [numbers[: self._axes]]
+        if self._numbers != self._axes:
+            # A counter of the host's is an integer: it may change from call to call, and the plan stays.
+            key.append(max(map(abs, numbers[self._axes : self._numbers])) < SMALL)
         for array, rank, gathered in zip(arrays, self._ranks, self._gathered):  # noqa: B905 - hot, and of our making
             if array.block.stream != stream:
                 array.block.used_by(stream)
@@ -115,15 +126,13 @@ class DeviceKernel:
     def _variant(self, arrays: Sequence[DeviceArray], numbers: tuple[Any, ...]) -> Variant:
         extents = numbers[: self._axes]
         spans = [sum(abs(s) * n for s, n in zip(array.strides, array.shape, strict=True)) for array in arrays]
-        reach = max([0, *spans, *map(abs, numbers[self._axes : self._numbers])])
-        variant = choose(self.kernel, extents, reach, lambda number: self._is_aligned(number, arrays))
-        if self._home.driver.simulated:
-            variant = replace(variant, block=SIMULATED_BLOCK)
-        if any(x.shared(extents) > self._home.shared_bytes for x in self._lowered(variant).launches):
-            variant = replace(variant, shared=False)
-        return variant
+        integers = numbers[self._axes : self._numbers]
+        reach = max([0, *spans, SMALL if all(abs(x) < SMALL for x in integers) else 1 << 62])
+        block = SIMULATED_BLOCK if self._home.driver.simulated else BLOCK
+        aligned = partial(self._is_aligned, arrays)
+        return choose(self.kernel, extents, reach, aligned, self._device(), block)
 
-    def _is_aligned(self, number: int, arrays: Sequence[DeviceArray]) -> bool:
+    def _is_aligned(self, arrays: Sequence[DeviceArray], number: int) -> bool:
         """Are an operand's address and all strides but the unit one multiples of a vector?"""
         place = self._place[number]
         array, rank = arrays[place], self._ranks[place]

@@ -8,9 +8,7 @@ from typing import Any
 from tracejit.lower.cuda import library_kernels
 from tracejit.lower.cuda.kernel import CudaKernel, Device
 from tracejit.runtime.device_array import DeviceArray
-from tracejit.runtime.device_kernels import SIMULATED_BLOCK, launches_of
-
-BLOCK = 256
+from tracejit.runtime.device_kernels import BLOCK, SIMULATED_BLOCK, launches_of
 
 
 def running_totals(op: str, source: DeviceArray, target: DeviceArray) -> None:
