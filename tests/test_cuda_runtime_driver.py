@@ -20,13 +20,17 @@ COMPILER = shutil.which("cc")
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs a C compiler")
 
 
+def built(folder: Path, name: str) -> Path:
+    """A library of one C file of the tests."""
+    target = folder / f"lib{name}.so"
+    assert COMPILER is not None
+    subprocess.run([COMPILER, "-O1", "-shared", "-fPIC", "-o", target, ROOT / "tests" / f"{name}.c"], check=True)
+    return target
+
+
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    target = tmp_path_factory.mktemp("driver") / "libpretended.so"
-    source = ROOT / "tests" / "pretended_driver.c"
-    assert COMPILER is not None
-    subprocess.run([COMPILER, "-O1", "-shared", "-fPIC", "-o", target, source], check=True)
-    return target
+    return built(tmp_path_factory.mktemp("driver"), "pretended_driver")
 
 
 @pytest.fixture
@@ -164,5 +168,60 @@ def test_a_call_as_the_driver_sees_it(library):
     pytest.importorskip("numba.cuda")
     environment = {**os.environ, "TRACEJIT_CUDA_DRIVER": str(library)}
     command = [sys.executable, "-c", PROGRAM, str(library)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+PRODUCTS = """
+import ctypes, sys
+import numpy as np, tracejit as tj
+from tracejit.runtime import cublas
+from tracejit.runtime.device_matmul import matmul
+cublas._files = lambda: iter(["no_such_library.so", sys.argv[1]])
+library = ctypes.CDLL(sys.argv[1])
+library.pretend_cublas_stream.restype = ctypes.c_void_p
+rng = np.random.default_rng(0)
+
+def put(x):
+    return tj.device_put(x, "cuda")._value
+
+def check(a, b, calls=1, turn_a=False, turn_b=False, cut=slice(None)):
+    before = library.pretend_calls()
+    left, right = put(a)[..., cut], put(b)
+    left = left.transpose((*range(a.ndim - 2), -1, -2)) if turn_a else left
+    right = right.transpose((*range(b.ndim - 2), -1, -2)) if turn_b else right
+    a = np.swapaxes(a, -1, -2) if turn_a else a[..., cut]
+    b = np.swapaxes(b, -1, -2) if turn_b else b
+    expected = a @ b
+    found = matmul(left, right)
+    assert found.shape == expected.shape and found.dtype == expected.dtype
+    np.testing.assert_allclose(found.read(), expected, 1e-5 if a.dtype == np.float32 else 1e-13)
+    assert library.pretend_calls() == before + calls, library.pretend_calls() - before
+
+m = rng.normal
+for dtype in (np.float64, np.float32):
+    check(m(size=(4, 6)).astype(dtype), m(size=(6, 3)).astype(dtype))
+check(m(size=(6, 4)), m(size=(6, 3)), turn_a=True)
+check(m(size=(4, 6)), m(size=(3, 6)), turn_b=True)
+check(m(size=(6, 4)), m(size=(3, 6)), turn_a=True, turn_b=True)
+check(m(size=(4, 9)), m(size=(6, 3)), cut=slice(2, 8))
+check(m(size=(4, 1)), m(size=(1, 3)))
+check(m(size=(1, 4)), m(size=(4, 1)))
+check(m(size=4), m(size=(4, 3)))
+check(m(size=(3, 4)), m(size=4))
+check(m(size=(5, 4, 6)), m(size=(6, 3)))
+check(m(size=(4, 6)), m(size=(5, 6, 3)))
+check(m(size=(5, 4, 6)), m(size=(5, 3, 6)), turn_b=True)
+check(m(size=(2, 5, 4, 6)), m(size=(2, 1, 6, 3)), calls=2)
+check(m(size=(0, 6)), m(size=(6, 3)), calls=0)
+assert library.pretend_cublas_stream() == tj.runtime.devices.cuda_home(0).stream
+"""
+
+
+def test_products_by_cublas(library, tmp_path):
+    """Sizes, strides and transposes as cuBLAS takes them; the library that pretends multiplies on the host."""
+    pytest.importorskip("numba.cuda")
+    environment = {**os.environ, "TRACEJIT_CUDA_DRIVER": str(library)}
+    command = [sys.executable, "-c", PRODUCTS, str(built(tmp_path, "pretended_cublas"))]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -57,8 +57,14 @@ def _by_cupy(cupy: Any, left: DeviceArray, right: DeviceArray, target: DeviceArr
     stream = target.home.stream
     for array in (left, right, target):
         target.home.use(array, stream)
+
+    def shared(array: DeviceArray) -> Any:
+        # By the protocol CuPy would wait for the array's stream, on which it works anyway.
+        memory = cupy.cuda.UnownedMemory(array.address, max(1, array.nbytes), array)
+        return cupy.ndarray(array.shape, array.dtype, cupy.cuda.MemoryPointer(memory, 0), array.strides)
+
     with cupy.cuda.ExternalStream(stream):
-        cupy.matmul(cupy.asarray(left), cupy.asarray(right), out=cupy.asarray(target))
+        cupy.matmul(shared(left), shared(right), out=shared(target))
 
 
 def _by_cublas(library: Any, left: DeviceArray, right: DeviceArray, target: DeviceArray) -> None:

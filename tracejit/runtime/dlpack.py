@@ -97,7 +97,8 @@ def dlpack_capsule(
 ) -> Any:
     """`__dlpack__` of an array on a GPU.
 
-    stream: the consumer's; it waits for the array's work (-1: the consumer sees to that; None, 1: the default stream).
+    stream: the consumer's; it waits for the array's work, and the memory is lent to nobody else before its own (-1: the
+        consumer sees to that; None, 1: the default stream).
     max_version: what the consumer knows; below 1.0 it cannot be told that nobody may write.
 
     Raises BufferError for another device than the array's.
@@ -106,7 +107,7 @@ def dlpack_capsule(
         raise BufferError(f'an array on {array.device} is asked for on another device; move it with x.to("cpu") first')
     if stream != -1:
         # Streams 1 and 2 are the driver's names for its default streams.
-        array.home.memory.order(array.block.stream, 0 if stream is None else int(stream))
+        array.block.used_by(0 if stream is None else int(stream))
     return capsule_of(array, dlpack_device(array), max_version is not None and max_version[0] >= 1)
 
 
@@ -127,21 +128,28 @@ def capsule_of(array: Any, device: tuple[int, int], versioned: bool) -> Any:
 
 
 class Borrowed:
-    """Memory that a capsule lent, given back when nothing refers to it any more; it is never lent on by an allocator.
+    """Memory that a capsule lent, given back when nothing refers to it any more; no allocator lends it on.
 
-    stream: where it is used; nothing else is known of its work.
+    stream: where the lender was told that it is used; others: where else it has been.
     """
 
-    __slots__ = ("_managed", "address", "size", "stream")
+    __slots__ = ("_home", "_managed", "address", "others", "stream")
 
-    def __init__(self, managed: Any, address: int, size: int, stream: int) -> None:
-        self._managed, self.address, self.size, self.stream = managed, address, size, stream
+    def __init__(self, home: Any, managed: Any, address: int) -> None:
+        self._home, self._managed, self.address, self.stream = home, managed, address, home.stream
+        self.others: set[int] = set()
 
     def used_by(self, stream: int) -> None:
-        """The lender's work has been waited for."""
+        """Another stream uses the memory."""
+        self._home.memory.order(self.stream, stream)
+        self.others.add(stream)
 
     def __del__(self) -> None:
         managed = self._managed
+        # The lender knows nothing of work that is still queued here.
+        for stream in (self.stream, *self.others):
+            self._home.driver.activate(self._home.ordinal)
+            self._home.driver.wait(stream)
         if managed.deleter:
             managed.deleter(ctypes.addressof(managed))
 
@@ -167,7 +175,7 @@ def borrowed(capsule: Any, home_of: Callable[[int], Any]) -> DeviceArray:
     strides = tuple(int(step) * dtype.itemsize for step in packed)
     address = (tensor.data or 0) + tensor.byte_offset
     home = home_of(tensor.device_id)
-    block = Borrowed(managed, address, 0, home.stream)
+    block = Borrowed(home, managed, address)
     found = DeviceArray(home, block, address, shape, dtype, strides, False)
     found.contiguous = found.shadow.flags.c_contiguous
     return found.freeze() if kind is _Versioned and managed.flags & _READ_ONLY else found
