@@ -75,11 +75,11 @@ def shuffle_xor(value: Any, distance: Any, members: Any) -> Any:
     """The value of another thread of the block; all that are still running call it together."""
     thread: Any = threading.current_thread()
     board = vars(thread._manager).setdefault("tracejit_board", {})
-    board[thread.thread_id] = value
+    turn = vars(thread).setdefault("tracejit_turn", 0)
+    thread.tracejit_turn += 1
+    board[turn, thread.thread_id] = value
     thread.syncthreads()
-    found = board[thread.thread_id ^ int(distance)]
-    thread.syncthreads()
-    return found
+    return board[turn, thread.thread_id ^ int(distance)]
 
 
 def sync_warp(members: Any) -> Any:
