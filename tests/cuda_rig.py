@@ -1,24 +1,15 @@
-"""Lowered kernels without a GPU: run in Numba's simulator, compiled to PTX, assembled by ptxas."""
+"""Lowered kernels in Numba's simulator, called by hand."""
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tracejit.lower.cuda.kernel import CudaKernel, Device
-from tracejit.lower.cuda.names import compiled_names, functions, helper_intrinsic, simulated_names
+from tracejit.lower.cuda.names import functions, simulated_names
 from tracejit.lower.cuda.simulation import Pointer
-
-CAPABILITIES = ((7, 5), (8, 0), (9, 0), (10, 0))
-"""Turing, Ampere, Hopper, Blackwell."""
 
 SMALL = Device(multiprocessors=2)
 """A GPU that the simulator gets through."""
@@ -69,67 +60,3 @@ def _pointer(array: Any, dtype: Any) -> Pointer:
         return Pointer(address, dtype, address, address)
     low, high = np.lib.array_utils.byte_bounds(array)
     return Pointer(address, dtype, low, high)
-
-
-def compile_ptx(kernel: CudaKernel, capability: tuple[int, int]) -> dict[str, str]:
-    """The PTX of each function of a kernel's text."""
-    from numba import cuda
-    from numba.cuda import types
-    from numba.cuda.compiler import compile_cuda, kernel_fixup
-    from numba.cuda.extending import intrinsic
-
-    global _names
-    _names = _names or compiled_names(cuda, intrinsic, types)
-    made = functions(kernel, _names, helper_intrinsic(intrinsic))
-    words = [
-        types.CPointer(getattr(types, p.memory_dtype.name)) if p.is_address else getattr(types, p.dtype)
-        for p in kernel.parameters
-    ]
-    found = {}
-    for name, function in made.items():
-        options = {"opt": 3, "fma": int(kernel.fma)}
-        compiled = compile_cuda(function, types.void, tuple(words), nvvm_options=options, cc=capability)
-        library, entry = compiled.library, compiled.fndesc.llvm_func_name
-        library._entry_name = entry
-        kernel_fixup(library.get_function(entry), False)
-        found[name] = library.get_asm_str(cc=capability).replace(entry, name)
-    return found
-
-
-_names: dict[str, Any] = {}
-
-
-@dataclass(frozen=True)
-class Assembled:
-    """What ptxas says of a function."""
-
-    registers: int
-    spill_bytes: int
-    stack_bytes: int
-    shared_bytes: int
-
-
-def assemble(ptx: str, capability: tuple[int, int]) -> Assembled:
-    """Assemble PTX into machine code."""
-    import nvidia
-
-    (ptxas,) = Path(next(iter(nvidia.__path__))).glob("cu*/bin/ptxas")
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "kernel.ptx"
-        source.write_text(ptx)
-        arch = f"sm_{capability[0]}{capability[1]}"
-        command = [os.fspath(ptxas), "-v", f"-arch={arch}", os.fspath(source), "-o", os.devnull]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise AssertionError(f"ptxas: {done.stderr[:2000]}")
-
-    def number(pattern: str) -> int:
-        found = re.findall(pattern, done.stderr)
-        return sum(map(int, found))
-
-    return Assembled(
-        number(r"Used (\d+) registers"),
-        number(r"(\d+) bytes spill stores"),
-        number(r"(\d+) bytes stack frame"),
-        number(r"(\d+) bytes smem"),
-    )

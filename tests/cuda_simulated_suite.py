@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import tracejit as tj
+from tests.cuda_rig import simulate
 from tests.test_op_table import (
     DTYPES,
     ELEMENTWISE,
@@ -24,7 +25,10 @@ from tests.test_op_table import (
     dtype_groups,
     spelt,
 )
+from tracejit.lower.cuda.kernel import Variant
+from tracejit.lower.cuda.lowering import lower
 from tracejit.ops import Op
+from tracejit.runtime.device_matmul import product
 
 RNG = np.random.default_rng(0)
 
@@ -128,6 +132,10 @@ def moved(z: Any, mask: Any) -> Any:
     return np.where(mask, z, z[::-1]), np.concatenate([z, z[::-1]])
 
 
+def all_products(x: Any, y: Any) -> Any:
+    return np.sum(x[:, None, :] * y[None, :, :], axis=2) + 1
+
+
 def positions(x: Any) -> Any:
     return np.argmax(x, axis=1), np.argmin(x, axis=0)
 
@@ -159,6 +167,7 @@ CASES: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
     (running, (draw("f8", 9),)),
     (half_precision, (draw("f2", 5, 6),)),
     (moved, (draw("f8", 8) + 1j * draw("f8", 8), RNG.random(8) < 0.5)),
+    (all_products, (draw("f4", 9, 20), draw("f4", 5, 20))),
     (positions, (draw("f8", 5, 9),)),
     (windows, (draw("f4", 2, 3, 5, 4), draw("f4", 5, 12))),
     (softmax, (np.zeros((0, 4)),)),
@@ -185,6 +194,21 @@ def test_function(function: Callable[..., Any], arguments: tuple[Any, ...]) -> N
 
 def _parts(value: Any) -> list[Any]:
     return [part for x in value for part in _parts(x)] if isinstance(value, tuple | list) else [value]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "bool", "float16"])
+def test_product_of_matrices(dtype: str) -> None:
+    """The kernel that stands in for a library's, stacks of matrices and tiles at the edges."""
+    for shape in ((9, 70, 20), (2, 5, 3, 17)):
+        *batch, rows, columns, depth = shape
+        x, y = (draw("f8", *batch, *s) * 3 for s in ((rows, depth), (depth, columns)))
+        x, y, out = x.astype(dtype), y.astype(dtype), np.empty((*batch, rows, columns), dtype)
+        assert simulate(lower(product(len(shape) - 1, dtype), Variant(32, block=32)), [x, y, out], shape) == 0
+        if dtype == "bool":
+            np.testing.assert_array_equal(out, x @ y)
+        else:
+            expected = x.astype("f8") @ y.astype("f8")
+            np.testing.assert_allclose(out.astype("f8"), expected, 1e-2 if dtype == "float16" else 1e-5, 1e-2)
 
 
 def test_an_index_out_of_bounds_is_an_error() -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from tracejit.lower.cuda.elementwise import element_vectors, is_elementwise
 from tracejit.lower.cuda.kernel import INDEX_LIMIT, Device, Extents, Variant
 from tracejit.lower.cuda.panels import panel_bytes
+from tracejit.lower.cuda.products import factors
 from tracejit.lower.cuda.reduce_all import whole_vectors
 from tracejit.lower.cuda.rows import row_group, row_vectors
 from tracejit.lower.cuda.scratch import shared_bytes
@@ -56,6 +57,8 @@ def choose(
 
 def vectorized(kernel: Kernel) -> frozenset[int]:
     """The operands that the variant with `vector` reads and writes by vectors."""
+    if factors(kernel) is not None:
+        return frozenset()
     if kernel.form == "reduce_all":
         plan = whole_vectors(kernel)
     elif is_elementwise(kernel):

@@ -6,6 +6,7 @@ from tracejit.lower.cuda.choice import choose, vectorized
 from tracejit.lower.cuda.elementwise import elementwise, is_elementwise
 from tracejit.lower.cuda.kernel import CudaKernel, NoCudaKernel, Variant
 from tracejit.lower.cuda.panels import panels
+from tracejit.lower.cuda.products import factors, product
 from tracejit.lower.cuda.reduce_all import reduce_all
 from tracejit.lower.cuda.rows import rows
 from tracejit.schedule.kernel import Kernel
@@ -19,6 +20,9 @@ def lower(kernel: Kernel, variant: Variant | None = None) -> CudaKernel:
     variant = Variant() if variant is None else variant
     if is_elementwise(kernel):
         return elementwise(kernel, variant)
+    found = factors(kernel)
+    if found is not None:
+        return product(kernel, variant, found)
     if kernel.form in ("map", "reduce_columns"):
         return rows(kernel, variant)
     if kernel.form == "reduce_all":
