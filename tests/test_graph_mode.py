@@ -771,3 +771,14 @@ def test_convolution_and_pooling_of_images_with_channels_last():
         tf.nn.conv2d(x, kernel, [1, 1, 1, 1], "SAME", data_format="NCHW")
     with pytest.raises(ValueError, match="strides"):
         tf.nn.conv2d(x, kernel, [2, 1, 1, 1], "SAME")
+
+
+def test_independent_nodes_run_at_the_same_time():
+    x, y = tf.placeholder(np.float64, (None,)), tf.placeholder(np.float64, (None,))
+    fetches = [np.sort(x), np.argsort(y)]
+    session = tf.Session()
+    feed = {x: np.arange(10000.0)[::-1], y: np.arange(10000.0)[::-1]}
+    first, second = session.run(fetches, feed)
+    np.testing.assert_array_equal(first, np.arange(10000.0))
+    np.testing.assert_array_equal(second, np.arange(10000)[::-1])
+    assert "np.sort, np.argsort, at the same time" in str(session.explain(fetches, feed))

@@ -18,6 +18,7 @@ from tracejit.runtime.kernel_cache import get_kernels
 from tracejit.runtime.machine import machine
 from tracejit.runtime.overlap import overlap
 from tracejit.runtime.threads import threads_for
+from tracejit.runtime.together import together
 from tracejit.schedule.kernel import CHUNK, TILE
 from tracejit.schedule.steps import Launch, Program
 from tracejit.trace.opaque import Call
@@ -125,6 +126,7 @@ CPU = Target(
         "asarray": np.asarray,
         "broadcast_to": np.broadcast_to,
         "matmul": np.matmul,
+        "together": together,
         "may_share_memory": np.may_share_memory,
         "overlap": overlap,
     },

@@ -43,6 +43,7 @@ def cuda_target(ordinal: int, placed: bool) -> Target:
             "asarray": partial(_as_array, home),
             "broadcast_to": lambda array, shape: array.broadcast_to(shape),
             "matmul": matmul,
+            "together": _one_by_one,
             "may_share_memory": lambda a, b: np.may_share_memory(a.shadow, b.shadow),
             "overlap": lambda written, read: overlap([a.shadow for a in written], [a.shadow for a in read]),
         },
@@ -76,6 +77,11 @@ def _write_launch(
     numbers = [*map(str, step.extents), *map(str, step.integers), *step.scalars]
     error = home.errors.word(lambda number: raise_index(number, step)) if kernel.can_fail else home.errors.none
     code.lines.append(f"{code.constant(kernel.entry)}({_tuple(arrays)}, {_tuple(numbers)}, {error})")
+
+
+def _one_by_one(elements: int, *calls: Callable[[], Any]) -> list[Any]:
+    """The device takes its work in order; launching costs the host little."""
+    return [call() for call in calls]
 
 
 def _tuple(texts: Sequence[str]) -> str:

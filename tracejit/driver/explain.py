@@ -25,6 +25,7 @@ from tracejit.schedule.steps import (
     Loop,
     Multiply,
     Program,
+    Together,
     inner_programs,
     reads,
     writes,
@@ -125,6 +126,9 @@ def _steps_text(program: Program, values: dict[str, int], before: str) -> list[s
             lines += ["", f"kernel {number} ({step.kernel.form}{moved}):", python_source(step.kernel)]
         elif isinstance(step, (CallNumpy, CallInPlace)):
             lines += ["", f"step {number}: NumPy's {step.call.name}"]
+        elif isinstance(step, Together):
+            names = ", ".join(call.call.name for call in step.calls)
+            lines += ["", f"step {number}: NumPy's {names}, at the same time"]
         elif isinstance(step, Multiply):
             lines += ["", f"step {number}: np.matmul"]
         elif isinstance(step, Loop):

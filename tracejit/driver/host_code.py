@@ -27,7 +27,9 @@ from tracejit.schedule.steps import (
     Numbers,
     Place,
     Step,
+    Together,
     View,
+    reads,
 )
 from tracejit.trace.opaque import Call, Expression, Slot
 
@@ -123,6 +125,8 @@ def write_step(code: Code, step: Step, kernels: Iterator[Any], raise_index: Any)
         code.lines.append(f"{step.target.name} = asarray({numbers})")
     elif isinstance(step, CallNumpy):
         _write_call(code, step)
+    elif isinstance(step, Together):
+        _write_together(code, step)
     elif isinstance(step, CallInPlace):
         operands = [step.target.name, *(operand(code, buffer) for buffer in step.operands)]
         code.lines.append(call_text(code, _on_target(code, step.call, step.call.function.in_place), operands))
@@ -216,7 +220,19 @@ def _on_target(code: Code, call: Call, function: Callable[..., Any]) -> Call:
 
 
 def _write_call(code: Code, step: CallNumpy) -> None:
+    code.lines.append(f"{step.target.name} = {_result_text(code, step)}")
+
+
+def _result_text(code: Code, step: CallNumpy) -> str:
     operands = [operand(code, buffer) for buffer in step.operands]
     code.use("asarray")
     text = call_text(code, _on_target(code, step.call, step.call.function), operands)
-    code.lines.append(f"{step.target.name} = asarray({text}, {code.constant(step.target.dtype)}, order='C')")
+    return f"asarray({text}, {code.constant(step.target.dtype)}, order='C')"
+
+
+def _write_together(code: Code, step: Together) -> None:
+    code.use("together")
+    targets = ", ".join(call.target.name for call in step.calls)
+    elements = " + ".join(product_text(buffer.shape) for buffer in reads(step)) or "0"
+    calls = ", ".join(f"lambda: {_result_text(code, call)}" for call in step.calls)
+    code.lines.append(f"{targets} = together({elements}, {calls})")

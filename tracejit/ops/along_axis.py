@@ -27,7 +27,7 @@ def _permuting(function: Callable[..., Any], doc: str, order: Callable[..., Any]
     def vjp(g: Any, out: Any, a: Any, *args: Any, axis: int = -1, **options: Any) -> Any:
         return np.take_along_axis(g, _order(order(out, a, axis), axis), axis)
 
-    library(function, doc, jvp=[jvp], vjp=[vjp])
+    library(function, doc, jvp=[jvp], vjp=[vjp], one_core=True)
 
 
 def _sorted_order(out: Any, a: Any, axis: int) -> Any:
@@ -42,12 +42,13 @@ def _partial_order(out: Any, a: Any, axis: int) -> Any:
 
 _permuting(np.sort, "Sorted along an axis.", _sorted_order)
 _permuting(np.partition, "Partitioned along an axis.", _partial_order)
-for _function, _doc in (
-    (np.argsort, "The positions that sort along an axis."),
-    (np.argmax, "Position of the largest."),
-    (np.argmin, "Position of the smallest."),
+for _function, _one_core, _doc in (
+    (np.argsort, True, "The positions that sort along an axis."),
+    (np.argmax, False, "Position of the largest."),
+    (np.argmin, False, "Position of the smallest."),
 ):
-    register(Op(_function.__name__, "call", (f"numpy.{_function.__name__}",), _function, batch=call_batch, doc=_doc))
+    _spelling = (f"numpy.{_function.__name__}",)
+    register(Op(_function.__name__, "call", _spelling, _function, one_core=_one_core, batch=call_batch, doc=_doc))
 
 
 # ---- running totals
@@ -129,6 +130,6 @@ def _quantile_of_sorted(ordered: Any, q: Any, method: str) -> Any:
     return below + (above - below) * share
 
 
-library(np.median, "Median.", stand_in=_median)
-library(np.quantile, "Quantiles.", stand_in=_quantile)
-library(np.percentile, "Percentiles.", stand_in=_percentile)
+library(np.median, "Median.", stand_in=_median, one_core=True)
+library(np.quantile, "Quantiles.", stand_in=_quantile, one_core=True)
+library(np.percentile, "Percentiles.", stand_in=_percentile, one_core=True)

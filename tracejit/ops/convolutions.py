@@ -76,4 +76,4 @@ def _interp(x: Any, xp: Any, fp: Any, **options: Any) -> Any:
     return np.where(x < xp[0], below, np.where(x > xp[-1], above, line))
 
 
-library(np.interp, "Linear interpolation.", stand_in=_interp)
+library(np.interp, "Linear interpolation.", stand_in=_interp, one_core=True)

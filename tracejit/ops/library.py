@@ -51,6 +51,7 @@ def library(
     vjp: Sequence[Linear] | Callable[[int], Linear] = (),
     stand_in: Callable[..., Any] | None = None,
     stacks: bool = False,
+    one_core: bool = False,
     options: tuple[str, ...] = (),
 ) -> Op:
     """Register a function that is called between kernels.
@@ -58,6 +59,7 @@ def library(
     jvp, vjp: a rule for each traced operand, or a function from an operand's number to its rule.
     stand_in: instead of rules: a function of the same arguments, made of differentiable ones, whose value is the same.
     stacks: whether the function works on stacks of matrices, or along the last axis, for any axes before.
+    one_core: see `Op`.
     options: for a function of `tracejit` itself, which a trace never calls: its parameters that are no arrays.
     """
     own = name or function.__name__
@@ -71,6 +73,7 @@ def library(
             jvp=_push_stand_in(stand_in) if stand_in else _pushed(jvp) if jvp else None,
             vjp=_pull_stand_in(stand_in) if stand_in else _pulled(vjp) if vjp else None,
             batch=stack_batch if stacks else call_batch,
+            one_core=one_core,
             options=options,
             doc=doc,
         )

@@ -50,6 +50,7 @@ class Op:
     vjp: other kinds: `(rules, node, cotangent) -> cotangents`, one for each input, None for zero.
     batch: other kinds: `(rules, node, inputs, batched) -> node`: the op along a new leading axis, which the inputs
            marked in `batched` have.
+    one_core: call: NumPy does it on one core without the interpreter's lock, so two may go on at the same time.
     options: call: if it is a function of `tracejit`, as ops of other kinds are: its parameters that are no arrays.
     doc: one line for the docs.
     """
@@ -73,6 +74,7 @@ class Op:
     jvp: Rule | None = None
     vjp: Rule | None = None
     batch: Rule | None = None
+    one_core: bool = False
     options: tuple[str, ...] = ()
     doc: str = ""
 

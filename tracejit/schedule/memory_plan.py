@@ -26,6 +26,7 @@ from tracejit.schedule.steps import (
     Place,
     Program,
     Step,
+    Together,
     View,
     defined,
     reads,
@@ -182,6 +183,8 @@ def rename(step: Step, old: Buffer, new: Buffer) -> Step:
         return Multiply(one(step.left), one(step.right), one(step.target))
     if isinstance(step, Place):
         return replace(step, source=one(step.source), target=one(step.target))
+    if isinstance(step, Together):
+        return Together(tuple(rename(call, old, new) for call in step.calls))  # type: ignore[misc]
     if isinstance(step, Numbers):
         return Numbers(step.expressions, one(step.target))
     if isinstance(step, Loop):

@@ -106,6 +106,13 @@ class CallNumpy:
 
 
 @dataclass(frozen=True)
+class Together:
+    """NumPy calls of which none needs another, at the same time (see `schedule.side_by_side`)."""
+
+    calls: tuple[CallNumpy, ...]
+
+
+@dataclass(frozen=True)
 class CallInPlace:
     """A NumPy function that writes to its first argument, the target; `call` is that of its copying twin."""
 
@@ -162,7 +169,9 @@ class Branch:
     targets: tuple[Buffer, ...]
 
 
-Step: TypeAlias = Allocate | Copy | Launch | View | Numbers | CallNumpy | CallInPlace | Multiply | Place | Loop | Branch
+Step: TypeAlias = (
+    Allocate | Copy | Launch | View | Numbers | CallNumpy | Together | CallInPlace | Multiply | Place | Loop | Branch
+)
 
 
 @dataclass(frozen=True)
@@ -187,18 +196,20 @@ def inner_programs(step: Step) -> tuple[Program, ...]:
 
 
 def walk(program: Program) -> Iterator[Step]:
-    """All steps of a program, a step before those of its inner programs."""
+    """All steps of a program, a step before those of its inner programs and before its calls."""
     for step in program.steps:
         yield step
+        if isinstance(step, Together):
+            yield from step.calls
         for inner in inner_programs(step):
             yield from walk(inner)
 
 
 def defined(program: Program) -> set[Buffer]:
     """The buffers that a program itself makes."""
-    return {step.target for step in program.steps if isinstance(step, (Allocate, View, Numbers, CallNumpy, Place))} | {
-        target for step in program.steps if isinstance(step, Branch) for target in step.targets
-    }
+    single = {step.target for step in program.steps if isinstance(step, (Allocate, View, Numbers, CallNumpy, Place))}
+    several = (writes(step) for step in program.steps if isinstance(step, (Branch, Together)))
+    return single.union(*several)
 
 
 def outside(program: Program) -> tuple[Buffer, ...]:
@@ -220,6 +231,8 @@ def reads(step: Step) -> tuple[Buffer, ...]:
         return tuple(dict.fromkeys((*first, *inner)))
     if isinstance(step, CallNumpy):
         return step.operands
+    if isinstance(step, Together):
+        return tuple(dict.fromkeys(buffer for call in step.calls for buffer in call.operands))
     if isinstance(step, CallInPlace):
         return (step.target, *step.operands)
     return (step.left, step.right) if isinstance(step, Multiply) else ()
@@ -233,4 +246,6 @@ def writes(step: Step) -> tuple[Buffer, ...]:
         return (*step.carries, *step.ys)
     if isinstance(step, Branch):
         return step.targets
+    if isinstance(step, Together):
+        return tuple(call.target for call in step.calls)
     return (step.target,)
