@@ -24,6 +24,7 @@ def clarified(error: Exception, name: str, run: Run) -> Exception:
     if own and (deepest.startswith(PACKAGE) or "numpy" in deepest):
         frame = own[-1]
         path, line = frame.tb_frame.f_code.co_filename, frame.tb_lineno
+        linecache.checkcache(path)  # the file may have been edited since its lines were last looked at
         text = linecache.getline(path, line).strip()
         error.add_note(f"while tracing {name}({_types(run)})\n  at {path}:{line}: {text}")
     return error
