@@ -473,6 +473,20 @@ def running_totals():
 
 
 @case("control")
+def loops_run_by_the_host():
+    w = RNG.normal(size=(3, 3)) / 2
+
+    def recurrent(w, x):
+        return tj.scan(lambda h, item: (np.tanh(h @ w + item), h.sum()), np.zeros(3), x)
+
+    jitted = check(recurrent, w, RNG.normal(size=(4, 3)))
+    compare(jitted(*(args := (w, RNG.normal(size=(6, 3))))), recurrent(*args), 1e-12, 1e-13)
+    check(lambda a: tj.while_loop(lambda m: np.sum(m) < 50, lambda m: m @ m + 1, a), np.ones((2, 2)))
+    check(lambda a, b: tj.cond(a[0, 0] > 0, lambda x, y: x @ y, lambda x, y: y @ x, a, b), w, w.T)
+    check(lambda x: (np.cumsum(x), np.cumsum(x * 2), np.cumprod(x)), X)
+
+
+@case("control")
 def random_numbers_are_the_cpus():
     def draw(key):
         a, b = tj.random.split(key)
