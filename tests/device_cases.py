@@ -213,6 +213,10 @@ def captured_calls():
     for values in (X, X + 1, X[::-1].copy()):
         x[...] = tj.device_put(values, "cuda")
         compare(step(), (np.sin(values) * 2.0, np.sum(np.cos(values) * Y)), 1e-12, 1e-13)
+    held = tj.Array(x, requires_grad=True) * x  # a record holds the value of x
+    x[...] = tj.device_put(X, "cuda")
+    raises(RuntimeError, step, "has other memory now")
+    del held
     raises(RuntimeError, lambda: tj.capture(lambda a: a * float(a[0]), x), "looks at a value", "which no CUDA graph")
     raises(RuntimeError, lambda: tj.capture(tj.jit(lambda a: a * X, device="cuda"), x), "copies an array")
     compare(x + 1, np.asarray(x) + 1, 0, 0)
@@ -388,6 +392,26 @@ def a_network_and_its_gradient():
     compare(found, expected, 1e-11, 1e-13)
     compare(gradient(*tj.device_put((*given, x, y), "cuda")), expected, 1e-11, 1e-13)
     compare(tj.grad(tj.jit(loss, device="cuda"), (0, 1, 2))(*given, x, y), expected, 1e-11, 1e-13)
+
+
+@case("models")
+def training_steps():
+    optimizer = tj.optim.Adam(0.05, clip_norm=1.0)
+    parameters = {"w1": RNG.normal(size=(3, 4)), "b1": np.zeros(4), "w2": RNG.normal(size=(4, 1))}
+    x, y = RNG.normal(size=(6, 3)), RNG.normal(size=(6, 1))
+
+    def step(parameters, state, x, y):
+        value, gradient = tj.value_and_grad(lambda p: loss(p["w1"], p["b1"], p["w2"], x, y))(parameters)
+        return value, *optimizer.update(gradient, state, parameters)
+
+    here, there = tj.jit(step), tj.jit(step)
+    mine, state = parameters, optimizer.init(parameters)
+    theirs, their_state, *data = tj.device_put((parameters, state, x, y), "cuda")
+    for _ in range(4):
+        value, mine, state = here(mine, state, x, y)
+        found, theirs, their_state = there(theirs, their_state, *data)
+        compare(found, value, 1e-10, 0)
+    compare(theirs, mine, 1e-9, 1e-12)
 
 
 @case("models")

@@ -234,7 +234,7 @@ class CountingDriver:
     def free_and_total(self):
         return self.room - sum(self.sizes.values()), self.room
 
-    def new_event(self):
+    def new_event(self, timed=True):
         return 99
 
     def drop_event(self, event):
@@ -281,6 +281,18 @@ def test_a_full_device_lets_idle_memory_go():
     with pytest.raises(MemoryError, match="0 of 8192 are free"):
         allocator.allocate(1, 1)
     del first, second
+
+
+def test_memory_of_graphs_stays():
+    allocator = DeviceAllocator(driver := CountingDriver(), 0)
+    allocator.allocate(100, 1)
+    allocator.allocate(100, 2)
+    allocator.graph_streams.add(2)
+    allocator.trim()
+    assert len(driver.sizes) == 1 and allocator.stats().idle == 512
+    allocator.graph_streams.clear()
+    allocator.trim()
+    assert not driver.sizes
 
 
 def test_streams_wait_for_each_other():

@@ -92,6 +92,9 @@ def test_a_launch_carries_its_words(driver):
 
 def test_errors_of_the_driver(driver):
     launch = driver.load("", "kernel", "q", 0)
+    driver.pretended.pretend_fail(222)
+    with pytest.raises(CudaError, match=r"error 222: .* The driver is older than the compiler of the extra \[cuda\]"):
+        launch(1, 1, 0, 0, [1])
     driver.pretended.pretend_fail(700)
     try:
         with pytest.raises(CudaError, match="cuLaunchKernel failed with error 700: an illegal memory access"):

@@ -23,8 +23,9 @@ class Captured:
         self._home = home = cuda_home(device.index)
         # The memory that is used here is the stream's, which nobody else has.
         self._stream, self._graph = Stream(device), 0
-        self._args = args
+        self._arrays = _arrays(args)
         handle = self._stream.handle
+        home.memory.graph_streams.add(handle)
         home.memory.order(home.stream, handle)
         with self._stream:
             function(*args)
@@ -37,7 +38,15 @@ class Captured:
                 self._graph = home.end_capture(handle)
 
     def __call__(self) -> Any:
-        """Do it again, and give the result, whose memory it is written to."""
+        """Do it again, and give the result, whose memory it is written to.
+
+        Raises RuntimeError where an argument has got other memory since.
+        """
+        if any(array._value is not value for array, value in self._arrays):
+            raise RuntimeError(
+                "an argument of the captured call has other memory now, since an operation on it was recorded for "
+                "derivatives or somebody holds its old value: write to it under no_grad(), or capture the call anew"
+            )
         home, handle = self._home, self._stream.handle
         home.memory.order(home.stream, handle)
         home.driver.launch_graph(self._graph, handle)
@@ -50,6 +59,7 @@ class Captured:
             self._home.driver.activate(self._home.ordinal)
             self._home.driver.wait(self._stream.handle)
             self._home.driver.drop_graph(self._graph)
+            self._home.memory.graph_streams.discard(self._stream.handle)
 
 
 def capture(function: Callable[..., Any], *args: Any) -> Captured:
@@ -66,10 +76,15 @@ def capture(function: Callable[..., Any], *args: Any) -> Captured:
         x[...] = tj.device_put(batch, "cuda")
         y = step()
     """
-    leaves: list[Any] = []
-    flatten(args, leaves)
-    values = [leaf._value for leaf in leaves if isinstance(leaf, Eager)]
-    devices = {value.device for value in values if type(value) is DeviceArray}
+    devices = {value.device for _, value in _arrays(args)}
     if len(devices) != 1:
         raise DeviceMismatch("capture takes a function of Arrays on one GPU, and numbers")
     return Captured(function, args, devices.pop())
+
+
+def _arrays(args: Any) -> list[tuple[Eager, DeviceArray]]:
+    """The Arrays on a GPU among arguments, and the memory that they have now."""
+    leaves: list[Any] = []
+    flatten(args, leaves)
+    arrays = [leaf for leaf in leaves if isinstance(leaf, Eager)]
+    return [(array, array._value) for array in arrays if type(array._value) is DeviceArray]

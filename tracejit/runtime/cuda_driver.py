@@ -35,7 +35,7 @@ _PROCESSORS, _SHARED_BYTES = 16, 97
 _DYNAMIC_SHARED = 8
 """CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES."""
 
-_NON_BLOCKING, _THREAD_LOCAL_CAPTURE = 1, 1
+_NON_BLOCKING, _THREAD_LOCAL_CAPTURE, _UNTIMED = 1, 1, 2
 
 _INT, _WORD, _SIZE = ctypes.c_int, ctypes.c_uint, ctypes.c_size_t
 _ADDRESS: Any = ctypes.c_uint64
@@ -81,8 +81,13 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
 """The functions that are used, and their parameters; all return a CUresult."""
 
 _OUT_OF_MEMORY = 2
+_NEWER_PTX = 222
 _OTHER_CONTEXT = (201, 400)
-"""Results of a call: CUDA_ERROR_OUT_OF_MEMORY; CUDA_ERROR_INVALID_CONTEXT and CUDA_ERROR_INVALID_HANDLE."""
+"""Results of a call: CUDA_ERROR_OUT_OF_MEMORY, CUDA_ERROR_UNSUPPORTED_PTX_VERSION; CUDA_ERROR_INVALID_CONTEXT and
+CUDA_ERROR_INVALID_HANDLE."""
+
+TOOLKIT = "13.0"
+"""The version of the toolkit that the extra [cuda] installs."""
 
 Launch: TypeAlias = "Callable[[int, int, int, int, Sequence[Any]], None]"
 """A kernel: called with blocks, threads in a block, bytes of dynamic shared memory, stream, and the parameters."""
@@ -133,6 +138,8 @@ class CudaDriver:
         text = ctypes.c_char_p()
         self._library.cuGetErrorString(ctypes.c_int(code), ctypes.byref(text))
         what = f"{name} failed with error {code}: {(text.value or b'unknown').decode()}"
+        if code == _NEWER_PTX:
+            what += f". The driver is older than the compiler of the extra [cuda], which needs one for CUDA {TOOLKIT}"
         raise MemoryError(what) if code == _OUT_OF_MEMORY else CudaError(what)
 
     def _new(self, name: str, kind: Any, *arguments: Any) -> Any:
@@ -150,7 +157,7 @@ class CudaDriver:
     def name(self, ordinal: int) -> str:
         """What a device is called."""
         text = ctypes.create_string_buffer(256)
-        self._call("cuDeviceGetName", text, len(text), ordinal)
+        self._call("cuDeviceGetName", text, len(text), self._device(ordinal))
         return text.value.decode()
 
     def capability(self, ordinal: int) -> tuple[int, int]:
@@ -167,14 +174,18 @@ class CudaDriver:
         return self._attribute(_SHARED_BYTES, ordinal)
 
     def _attribute(self, number: int, ordinal: int) -> int:
-        return int(self._new("cuDeviceGetAttribute", ctypes.c_int, number, ordinal))
+        return int(self._new("cuDeviceGetAttribute", ctypes.c_int, number, self._device(ordinal)))
+
+    def _device(self, ordinal: int) -> int:
+        """The driver's handle of a device."""
+        return int(self._new("cuDeviceGet", ctypes.c_int, ordinal))
 
     def activate(self, ordinal: int) -> None:
         """Let this thread's calls go to a device."""
         context = self._contexts.get(ordinal)
         if context is None:
             context = self._contexts[ordinal] = ctypes.c_void_p(
-                self._new("cuDevicePrimaryCtxRetain", ctypes.c_void_p, ordinal)
+                self._new("cuDevicePrimaryCtxRetain", ctypes.c_void_p, self._device(ordinal))
             )
         code = self._set_current(context)
         if code:
@@ -238,9 +249,9 @@ class CudaDriver:
         """Until the work queued on a stream is done."""
         self._call("cuStreamSynchronize", stream)
 
-    def new_event(self) -> int:
-        """An event that can be timed."""
-        return int(self._new("cuEventCreate", ctypes.c_void_p, 0))
+    def new_event(self, timed: bool = True) -> int:
+        """An event; one that is not timed costs less."""
+        return int(self._new("cuEventCreate", ctypes.c_void_p, 0 if timed else _UNTIMED))
 
     def drop_event(self, event: int) -> None:
         """Give an event back."""

@@ -135,7 +135,7 @@ class Simulator:
     def wait(self, stream: int) -> None:
         """All is done already."""
 
-    def new_event(self) -> int:
+    def new_event(self, timed: bool = True) -> int:
         """A number."""
         return self._handle()
 

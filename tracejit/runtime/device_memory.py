@@ -68,6 +68,8 @@ class DeviceAllocator:
         self._idle: dict[tuple[int, int], list[int]] = defaultdict(list)
         # A block may be given back by the garbage collector in the middle of a call of this very thread.
         self._lock = threading.RLock()
+        self.graph_streams: set[int] = set()
+        """Streams whose memory captured graphs work on, whether it is lent or not."""
         self.capturing = False
         """While a graph is captured, streams wait for nothing outside of it."""
         self._in_use = self._kept = self._peak = self._requests = self._driver_calls = 0
@@ -128,17 +130,19 @@ class DeviceAllocator:
         if self.capturing:
             return
         self._driver.activate(self._ordinal)
-        event = self._driver.new_event()
+        event = self._driver.new_event(timed=False)
         self._driver.record(event, first)
         self._driver.follow(second, event)
         self._driver.drop_event(event)
 
     def trim(self) -> None:
-        """Give all that is idle back to the driver; waits for the device."""
+        """Give all that is idle back to the driver, but for what graphs use; waits for the device."""
         with self._lock:
             self._driver.activate(self._ordinal)
             self._driver.synchronize()
-            for (size, _), addresses in self._idle.items():
+            for (size, stream), addresses in self._idle.items():
+                if stream in self.graph_streams:
+                    continue
                 for address in addresses:
                     self._driver.release(address)
                     self._kept -= size
