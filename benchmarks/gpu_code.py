@@ -163,7 +163,8 @@ FORMS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
 }
 """A function and what to trace it with, for every form of kernel."""
 
-VARIANTS = (Variant(32, vector=True), Variant(64, vector=False, shared=False, row=256))
+VARIANTS = (Variant(32, vector=True, split=True, staged=True), Variant(64, vector=False, shared=False, row=256))
+"""Those of a large call and of one that nothing is known of."""
 
 
 def kernels_of(function: Callable[..., Any], *arguments: Any) -> list[Kernel]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,10 @@ from tracejit.runtime.machine_code import LoadedKernel
 from tracejit.schedule.kernel import Kernel
 
 VARIANTS = [
-    Variant(32, True, True, row=1, block=32),
+    Variant(32, True, True, row=1, block=32, split=True),
     Variant(64, True, False, row=4, block=32),
-    Variant(32, False, True, row=32, block=32),
-    Variant(64, True, True, row=8, block=64),
+    Variant(32, False, True, row=32, block=32, staged=True),
+    Variant(64, True, True, row=8, block=64, split=True, staged=True),
     Variant(32, True, False, row=1, block=32),
     Variant(64, False, True, row=4, block=32),
     Variant(32, True, True, row=64, block=64),
@@ -61,7 +62,7 @@ def _fitting(kernel: Kernel, operands: list[Any]) -> Variant:
     wanted = vectorized(kernel) if variant.vector else frozenset()
     if all(_aligned(arrays[number], kernel.operands[number].unit) for number in wanted):
         return variant
-    return Variant(variant.index_bits, False, variant.shared, variant.row, variant.block)
+    return replace(variant, vector=False)
 
 
 def _aligned(array: Any, unit: tuple[bool, ...]) -> bool:

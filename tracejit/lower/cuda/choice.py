@@ -13,6 +13,8 @@ from tracejit.lower.cuda.products import factors
 from tracejit.lower.cuda.reduce_all import whole_vectors
 from tracejit.lower.cuda.rows import row_group, row_vectors
 from tracejit.lower.cuda.scratch import shared_bytes
+from tracejit.lower.cuda.split_columns import can_split
+from tracejit.lower.cuda.staging import staged
 from tracejit.schedule.kernel import Kernel
 
 SHORT_ROW = 8
@@ -22,6 +24,12 @@ WARP_ROW = 1024
 """Elements of a row up to which a warp has it: every thread does eight vectors of four floats."""
 
 FULL_WARP = 32
+
+LONG_ROW_BYTES = 16 << 10
+"""Bytes of a row from which on the rows of all blocks of a multiprocessor do not fit in its nearest cache."""
+
+MANY_STEPS = 256
+"""Steps on a reduced axis from which on several blocks share a column."""
 
 USUAL = Device(multiprocessors=80)
 """A GPU of middling size."""
@@ -48,9 +56,10 @@ def choose(
         variant = _column_threads(kernel, extents, device, variant)
     elif kernel.form == "map" and not is_elementwise(kernel):
         variant = replace(variant, row=_row_threads(kernel, extents, device, block))
+        variant = _staged(kernel, extents, device, variant)
     if kernel.form == "panels":
         return replace(variant, shared=panel_bytes(kernel)(extents) <= device.shared_bytes)
-    if any(operand.role == "scratch" for operand in kernel.operands):
+    if any(operand.role == "scratch" for operand in kernel.operands) and not variant.staged:
         return _fitting(kernel, extents, device, variant)
     return variant
 
@@ -82,14 +91,25 @@ def _row_threads(kernel: Kernel, extents: Extents, device: Device, block: int) -
     return min(FULL_WARP, 1 << max(2, (length // 4).bit_length() - 1))
 
 
+def _staged(kernel: Kernel, extents: Extents, device: Device, variant: Variant) -> Variant:
+    """Rows that are read again are kept in shared memory if they are long and it holds one."""
+    kept = staged(kernel)
+    needed = shared_bytes(kept, 1)(extents)
+    if kept is kernel or not LONG_ROW_BYTES <= needed <= device.shared_bytes:
+        return variant
+    return replace(variant, row=variant.block, staged=True)
+
+
 def _column_threads(kernel: Kernel, extents: Extents, device: Device, variant: Variant) -> Variant:
-    """A thread a column where there are columns enough to keep the GPU busy, else up to a warp's worth of threads."""
-    count = math.prod(extents[axis] for axis in kernel.outer)
-    if count >= device.multiprocessors * 1024:
+    """A thread a column where there are columns enough to keep the GPU busy; else more, in one block or in several."""
+    columns = math.prod(extents[axis] for axis in kernel.outer)
+    if columns >= device.multiprocessors * 1024:
         return replace(variant, row=1)
-    if count >= device.multiprocessors * 128 or variant.block < 256:
-        return replace(variant, row=min(8, variant.block))
-    return replace(variant, row=FULL_WARP, block=4 * variant.block)
+    steps = max(extents[axis] for stage in kernel.stages for axis in stage.axes)
+    if can_split(kernel) and steps >= MANY_STEPS:
+        side = min(FULL_WARP, 1 << max(0, columns - 1).bit_length())
+        return replace(variant, row=max(1, variant.block // side), split=True)
+    return replace(variant, row=8)
 
 
 def _fitting(kernel: Kernel, extents: Extents, device: Device, variant: Variant) -> Variant:

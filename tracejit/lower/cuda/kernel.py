@@ -54,6 +54,8 @@ class Variant:
         they are work arrays.
     row: threads that share a row of a kernel of rows or columns: 1, a power of two up to 32, or `block`.
     block: threads in a block, a power of two from 32 to 1024 (the simulator runs a Python thread for each).
+    split: a column is the work of several blocks, in two launches, where that can be done; `row` threads of each then.
+    staged: rows that several stages read are kept in shared memory, as scratch rows are, and only where `shared`.
     """
 
     index_bits: int = 64
@@ -61,6 +63,8 @@ class Variant:
     shared: bool = True
     row: int = 32
     block: int = 256
+    split: bool = False
+    staged: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ class Launch:
 
     form: what a thread does: "map", "rows", "columns", "reduce_all", "combine", "panels", ...
     row: threads that share a row of a kernel of rows or columns: 1, a power of two up to 32, or `block`.
+    split: a column is the work of several blocks, in two launches, where that can be done.
     block: threads in a block, along x.
     grid: `(extents, device)` to the number of blocks, along x; 0: there is nothing to launch.
     shared: `extents` to the bytes of dynamic shared memory.

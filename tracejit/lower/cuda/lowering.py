@@ -9,6 +9,8 @@ from tracejit.lower.cuda.panels import panels
 from tracejit.lower.cuda.products import factors, product
 from tracejit.lower.cuda.reduce_all import reduce_all
 from tracejit.lower.cuda.rows import rows
+from tracejit.lower.cuda.split_columns import can_split, split_columns
+from tracejit.lower.cuda.staging import staged
 from tracejit.schedule.kernel import Kernel
 
 
@@ -23,8 +25,11 @@ def lower(kernel: Kernel, variant: Variant | None = None) -> CudaKernel:
     found = factors(kernel)
     if found is not None:
         return product(kernel, variant, found)
+    if variant.split and can_split(kernel):
+        return split_columns(kernel, variant)
     if kernel.form in ("map", "reduce_columns"):
-        return rows(kernel, variant)
+        keep = variant.staged and variant.shared and kernel.form == "map"
+        return rows(staged(kernel) if keep else kernel, variant)
     if kernel.form == "reduce_all":
         return reduce_all(kernel, variant)
     if kernel.form == "panels":
