@@ -55,7 +55,7 @@ def test_every_form_assembles(name: str) -> None:
 def test_memory_is_read_by_vectors_of_16_bytes(name: str, loads: int, stores: int) -> None:
     function, arguments = FORMS[name]
     for capability in ((9, 0), (10, 0)):
-        found = list(compiled(kernels_of(function, *arguments), VARIANTS[0], capability))
+        found = list(compiled(kernels_of(function, *arguments), Variant(32, vector=True), capability))
         ptx = found[0][2]
         assert len(WIDE.findall(ptx)) >= loads and len(WIDE_STORE.findall(ptx)) >= stores, ptx
         assert found[0][1].aligned
