@@ -117,7 +117,8 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
 
     # ---- views
 
-    def _view(self, shadow: np.ndarray[Any, Any]) -> DeviceArray:
+    def viewed(self, shadow: np.ndarray[Any, Any]) -> DeviceArray:
+        """A view of this memory, as a view of the shadow has it."""
         address = shadow.__array_interface__["data"][0]
         view = DeviceArray(
             self.home, self.block, address, shadow.shape, shadow.dtype, shadow.strides, shadow.flags.c_contiguous
@@ -132,31 +133,31 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
             return OPERATIONS["function"](operator.getitem, (self, key), {})
         shadow = self.shadow
         # With an ellipsis NumPy gives a view of one element, too, where it would read a scalar.
-        return self._view(shadow[key if has_ellipsis(key) else (*key, ...) if type(key) is tuple else (key, ...)])
+        return self.viewed(shadow[key if has_ellipsis(key) else (*key, ...) if type(key) is tuple else (key, ...)])
 
     def reshape(self, *shape: Any) -> DeviceArray:
         """A view of another shape, or of a copy where no view has it."""
         wanted = shape[0] if len(shape) == 1 else shape
         source = self if self.contiguous else self.copy()
-        return source._view(source.shadow.reshape(wanted, copy=False))
+        return source.viewed(source.shadow.reshape(wanted, copy=False))
 
     def transpose(self, *axes: Any) -> DeviceArray:
-        return self._view(self.shadow.transpose(*axes))
+        return self.viewed(self.shadow.transpose(*axes))
 
     @property
     def T(self) -> DeviceArray:  # noqa: N802
         return self.transpose()
 
     def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> DeviceArray:
-        return self._view(self.shadow.diagonal(offset, axis1, axis2))
+        return self.viewed(self.shadow.diagonal(offset, axis1, axis2))
 
     def view_as(self, dtype: Any) -> DeviceArray:
         """The same bits as another dtype of the same size."""
-        return self._view(self.shadow.view(dtype))
+        return self.viewed(self.shadow.view(dtype))
 
     def broadcast_to(self, shape: Sequence[int]) -> DeviceArray:
         """A view in which elements repeat."""
-        return self._view(np.broadcast_to(self.shadow, tuple(shape)))
+        return self.viewed(np.broadcast_to(self.shadow, tuple(shape)))
 
     # ---- elements
 

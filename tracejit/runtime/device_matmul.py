@@ -10,7 +10,10 @@ import numpy as np
 
 from tracejit.runtime.cublas import DTYPES, cublas
 from tracejit.runtime.device_array import DeviceArray
-from tracejit.schedule.kernel import Apply, Index, Instruction, Kernel, Load, Operand, Reduce, Stage, Store
+from tracejit.schedule.kernel import Apply, Index, Instruction, Kernel, Load, Operand, Product, Reduce, Stage, Store
+
+ROWS = 64
+"""Rows of a tile."""
 
 
 def matmul(left: DeviceArray, right: DeviceArray, out: DeviceArray | None = None) -> DeviceArray:
@@ -107,9 +110,65 @@ def _laid_out(array: DeviceArray) -> DeviceArray:
 
 
 def _by_kernel(left: DeviceArray, right: DeviceArray, target: DeviceArray) -> None:
+    """Floats by tiles, whole ones of `ROWS` rows as a stack, so that many blocks have work; others one by one."""
+    if target.dtype not in DTYPES or target.dtype == np.float16 or not left.shape[-1]:
+        _by_elements(left, right, target)
+        return
+    rows = target.shape[-2]
+    whole = rows - rows % ROWS
+    if whole:
+        _by_tiles(_stacked(left[..., :whole, :]), right, _stacked(target[..., :whole, :]))
+    if whole < rows:
+        _by_tiles(left[..., None, whole:, :], right, target[..., None, whole:, :])
+
+
+def _stacked(array: DeviceArray) -> DeviceArray:
+    """Rows as stacks of `ROWS`; a view."""
+    *batch, rows, columns = array.shape
+    shadow = np.lib.stride_tricks.as_strided(
+        array.shadow,
+        (*batch, rows // ROWS, ROWS, columns),
+        (*array.strides[:-2], ROWS * array.strides[-2], *array.strides[-2:]),
+        writeable=True,
+    )
+    return array.viewed(shadow)
+
+
+def _by_tiles(left: DeviceArray, right: DeviceArray, target: DeviceArray) -> None:
+    """Stacks of as few rows as a tile has; `right` has one axis of the stack less."""
+    home = target.home
+    *batch, rows, columns = target.shape
+    stacked = right[..., None, :, :].broadcast_to((*batch, *right.shape[-2:]))
+    (kernel,) = home.kernels.get([tiled_product(len(batch), target.dtype.name)])
+    extents = (*batch, columns, rows, left.shape[-1])
+    kernel.entry((left, stacked, target), extents, home.errors.none)
+
+
+def _by_elements(left: DeviceArray, right: DeviceArray, target: DeviceArray) -> None:
     home = target.home
     (kernel,) = home.kernels.get([product(target.ndim, target.dtype.name)])
     kernel.entry((left, right, target), (*target.shape, left.shape[-1]), home.errors.none)
+
+
+@cache
+def tiled_product(batch: int, dtype: str) -> Kernel:
+    """The kernel of stacks of matrices, of `batch` axes besides the last two, by tiles of columns."""
+    stack = tuple(map(Index, range(batch)))
+    columns, rows, depth = batch, batch + 1, batch + 2
+    column, row, inner = Index(columns), Index(rows), Index(depth)
+    panel = (Instruction(0, Load(1, (*stack, inner, column)), dtype), Instruction(1, Store(3, (inner, column), 0), ""))
+    multiplied = Instruction(2, Product(0, (*stack, row, inner), rows, depth, 3, 4), "")
+    result = (Instruction(3, Load(4, (row, column)), dtype), Instruction(4, Store(2, (*stack, row, column), 3), ""))
+    unit = (False,) * (batch + 2)
+    operands = (
+        Operand(dtype, batch + 2, unit),
+        Operand(dtype, batch + 2, unit),
+        Operand(dtype, batch + 2, unit, "out"),
+        Operand(dtype, 2, (False, True), "scratch", (depth, columns)),
+        Operand(dtype, 2, (False, True), "scratch", (rows, columns)),
+    )
+    stages = (Stage((depth, columns), panel), Stage((), (multiplied,)), Stage((rows, columns), result))
+    return Kernel("panels", batch + 3, (*range(batch), columns), stages, operands)
 
 
 @cache

@@ -99,7 +99,7 @@ def spread(
     place = text.fresh("i")
     if slow:
         groups = (
-            f"n{last}"
+            body.extent(last)
             if lanes == 1
             else body.define_index(f"(n{last} + {lanes - 1}) >> {lanes.bit_length() - 1}", "groups")
         )
