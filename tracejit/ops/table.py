@@ -43,7 +43,8 @@ class Op:
     domain: the interval that random tests draw from.
     ulp: the promised error against the exact result in units in the last place; 0 is bit-equal to NumPy.
     libdevice: elementwise: what CUDA's math library calls it, and the errors in ULP that CUDA's programming guide
-               states for float32 and float64; a GPU takes it where those are within the promise.
+               states for float32 and float64; a GPU takes it where those are within the promise.  What random numbers
+               are made of has none: by the scalar definition their bits are the same on every device.
     derivative: elementwise: the partial derivative by each operand, as text of ops: x and y are the operands (x alone
                 is the first), out the result ("cos(x)"; "-out / y"; "0" where it is flat).  None: no derivative.
     jvp: other kinds: `(rules, node, tangents) -> tangent`; a tangent of None is zero.

@@ -19,9 +19,7 @@ from tracejit.vecmath import (
 _POSITIVE = (1e-3, 100.0)
 _UNIT = (-1.0, 1.0)
 
-elementwise(
-    "exp", exponential.exp, "e to the x.", dtypes="f", cost=14, ulp=1, libdevice=("exp", 1, 1), derivative=("out",)
-)
+elementwise("exp", exponential.exp, "e to the x.", dtypes="f", cost=14, ulp=1, derivative=("out",))
 elementwise(
     "exp2",
     exponential.exp2,
@@ -49,7 +47,6 @@ elementwise(
     dtypes="f",
     cost=32,
     ulp=1,
-    libdevice=("log", 1, 1),
     domain=_POSITIVE,
     derivative=("1 / x",),
 )
@@ -82,7 +79,6 @@ elementwise(
     dtypes="f",
     cost=60,
     ulp=2,
-    libdevice=("log1p", 1, 1),
     domain=(-0.9, 100.0),
     derivative=("1 / (1 + x)",),
 )
@@ -281,7 +277,6 @@ elementwise(
     dtypes="f",
     cost=85,
     ulp=2,
-    libdevice=("erf", 2, 2),
     derivative=("1.1283791670955126 * exp(-square(x))",),
 )
 elementwise(
