@@ -228,3 +228,28 @@ def test_products_by_cublas(library, tmp_path):
     command = [sys.executable, "-c", PRODUCTS, str(built(tmp_path, "pretended_cublas"))]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+WITHOUT_COMPILER = """
+import sys
+sys.modules["numba.cuda"] = None
+import numpy as np, tracejit as tj
+x = tj.device_put(np.arange(3.0), "cuda")
+assert np.array_equal(np.asarray(x), [0, 1, 2]), "arrays need no compiler"
+try:
+    x + 1
+except RuntimeError as error:
+    print(error)
+"""
+
+
+def test_without_numba_cuda(library, tmp_path):
+    environment = {**os.environ, "TRACEJIT_CUDA_DRIVER": str(library), "TRACEJIT_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", WITHOUT_COMPILER]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (
+        "kernels cannot be compiled for a GPU: importing numba.cuda failed (ModuleNotFoundError: import of numba.cuda "
+        "halted; None in sys.modules). The compiler comes with tracejit's extra [cuda]:\n"
+        "    pip install 'tracejit[cuda]'\n"
+    )

@@ -214,8 +214,9 @@ def test_devices():
     session = tf.Session()
     assert (a.device, b.device) == ("/cpu:0", "/gpu:0")
     assert session.run(a) == 2
-    with pytest.raises(tf.GraphError, match=r'is placed on "/gpu:0", but there is no CUDA device'):
-        session.run(b)
+    if len(tj.devices()) == 1:
+        with pytest.raises(tf.GraphError, match=r'is placed on "/gpu:0", but there is no CUDA device'):
+            session.run(b)
     with tf.device("/cpu:0"):
         c = b + 1
     with pytest.raises(tf.GraphError, match=r'"/gpu:0", and call .* on "/cpu:0": a run is on one device'):
