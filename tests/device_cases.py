@@ -5,6 +5,8 @@ Each case is a function without arguments that raises where something is wrong.
 
 from __future__ import annotations
 
+import copy
+import pickle
 import sys
 import time
 import traceback
@@ -550,6 +552,64 @@ def graph_mode():
         assert isinstance(session.values[w], np.ndarray)
         assert isinstance(session.run(tf.reduce_sum(y), {x: values}), np.float64)
         raises(tf.GraphError, lambda: session.run(y, {x: values}, eager=True), "node by node")
+
+
+# ---- what stands on top of jit
+
+
+def both(function, *args, rtol=1e-11):
+    """A function of Arrays on the device gives what it gives of NumPy's arrays."""
+    compare(function(*tj.device_put(args, "cuda")), function(*args), rtol, 1e-12)
+
+
+@case("transforms")
+def derivatives():
+    def f(v):
+        return np.sum(np.sin(v) ** 2)
+
+    x = X[:6]
+    both(lambda v: tj.vmap(f)(v), MATRIX)
+    both(lambda v: tj.jvp(f, (v,), (v,)), x)
+    both(lambda v: tj.vjp(np.sin, v)[1](v), x)
+    both(lambda v: tj.linearize(np.sin, v)[1](v), x)
+    both(lambda v: (tj.hessian(f)(v), tj.jacobian(np.sin)(v), *tj.value_and_grad(f)(v)), x)
+    both(lambda v: tj.grad(lambda u: np.sum(tj.checkpoint(np.sin)(u)))(v), x)
+
+    @tj.custom_vjp
+    def exponential(v):
+        return np.exp(v)
+
+    exponential.defvjp(lambda v: (np.exp(v), np.exp(v)), lambda result, g: (g * result,))
+    both(lambda v: tj.grad(lambda u: np.sum(exponential(u)))(v), x)
+    with tj.GradientTape() as tape:
+        variable = tj.device_put(x, "cuda")
+        tape.watch(variable)
+        y = np.sum(variable**3)
+    compare(tape.gradient(y, variable), 3 * x**2, 1e-12, 1e-12)
+
+
+@case("transforms")
+def loops_outside_of_jit():
+    both(lambda v: tj.scan(lambda c, item: (c + item, c * item), v[0], v)[1], X[:6])
+    both(lambda v: tj.cond(v[0] > 0, lambda u: u + 1, lambda u: u - 1, v), X[:6])
+
+
+@case("transforms")
+def functions_of_numpy():
+    both(lambda m: np.einsum("ij,kj->ik", m, m), MATRIX)
+    both(lambda m: (np.concatenate([m, m]), np.stack([m, m * 2], axis=1), np.outer(m[0], m[1])), MATRIX)
+    both(lambda m: (m.mean(axis=0), np.std(m, axis=1), np.clip(m, -0.5, 0.5), np.isnan(m).any()), MATRIX)
+    both(lambda m: (np.maximum.reduce(m), tj.nn.functional.softmax(m)), MATRIX)
+    check(lambda n: np.linspace(0, 1, n), 7)
+    check(lambda a, b: tj.conv1d(a, b), RNG.normal(size=(1, 2, 80)), RNG.normal(size=(3, 2, 3)))
+    check(lambda a: tj.max_pool1d(a, 2), RNG.normal(size=(1, 2, 8)))
+    out = tj.device_put(np.zeros(37), "cuda")
+    x = tj.device_put(X, "cuda")
+    assert np.add(x, x, out=out) is out
+    compare(out, X + X, 0, 0)
+    assert copy.deepcopy(x).device == tj.Device("cuda") and pickle.loads(pickle.dumps(x)).device == tj.Device("cpu")
+    for function in (np.sort, np.nonzero, lambda v: v * 1j):
+        raises(TypeError, lambda function=function: function(x), "has no kernel")
 
 
 def main(groups: list[str]) -> int:
