@@ -129,8 +129,8 @@ def filtered(z: Any, q: Any, r: Any) -> Any:
 
 
 def timed(y: Any, dt: Any) -> Any:
-    t, path = 0.0, np.zeros((50, len(y)))
-    for i in range(50):
+    t, path = 0.0, np.zeros((300, len(y)))
+    for i in range(300):
         y = y + dt * np.sin(t) * np.cos(y)
         t = t + dt
         path[i] = y
@@ -249,3 +249,16 @@ def test_what_is_used_in_two_kernels_is_computed_once() -> None:
     np.testing.assert_allclose(jitted(x), written_one_by_one(x), rtol=1e-12)
     text = str(jitted.explain(x))
     assert text.count("np.sin") == 6
+
+
+def test_numbers_that_are_broadcast_stay_numbers() -> None:
+    def heated(u: Any, dt: Any) -> Any:
+        for _ in range(300):
+            u[1:-1] = u[1:-1] + dt * (u[2:] - 2 * u[1:-1] + u[:-2])
+        return u
+
+    u = RNG.random(50)
+    jitted = tj.jit(heated)
+    np.testing.assert_allclose(jitted(u.copy(), 0.1), heated(u.copy(), 0.1), rtol=1e-11)
+    (loop,) = [node for node in jitted.roots[0].graph.nodes if node.op == "loop"]
+    assert loop["constants"] == 0

@@ -16,8 +16,8 @@ FEWEST_TIMES = 8
 FEWEST_NODES = 1300
 """Nodes in all below which unrolled code compiles fast enough, and its kernels are fused over the iterations."""
 
-UPDATE_WEIGHT = 40
-"""Nodes that a write to an array counts for: a kernel of its own, which unrolled code has in every iteration."""
+STORE_WEIGHT = 40
+"""Nodes that the write of one element counts for: a kernel of its own, which unrolled code has in every iteration."""
 
 _CANDIDATES = 4
 
@@ -103,7 +103,7 @@ def _end_of_run(tokens: Sequence[int], start: int, period: int) -> int:
 
 def weight(node: Node) -> int:
     """What a node costs where it is not part of a loop."""
-    return UPDATE_WEIGHT if node.op == "update" else 1
+    return STORE_WEIGHT if node.op == "update" and not node.inputs[1].shape else 1
 
 
 def token(node: Node) -> Any:

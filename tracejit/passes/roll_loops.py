@@ -253,7 +253,7 @@ class _Plan:
 
     def _loop(self, builder: Builder, done: dict[int, Node]) -> list[Node]:
         """The loop node's parts."""
-        inside = [n for n in self.constants if n.op in ("constant", "scalar") and not n.shape]
+        inside = [n for n in self.constants if _is_number(n)]
         outer = [n for n in self.constants if n not in inside]
         row = self.rows[0]
         carry_types = [row[carry.source].type for carry in self.carries]
@@ -371,6 +371,13 @@ def _zeros(builder: Builder, type: ArrayType) -> Node:
     """Where a carry begins that no iteration reads."""
     number = builder.constant(np.zeros((), type.dtype))
     return builder.view(number, (), type.shape) if type.shape else number
+
+
+def _is_number(node: Node) -> bool:
+    """A number, or one converted or broadcast: the body has it as such, and no array of it is made."""
+    while node.op in ("view", "cast"):
+        node = node.inputs[0]
+    return node.op in ("constant", "scalar") and not node.shape
 
 
 def _placed(items: list[Any], item: Any) -> int:
