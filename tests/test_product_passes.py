@@ -114,3 +114,33 @@ def test_stacks_of_any_layout(layout: str) -> None:
 def test_gradients_through_stacks() -> None:
     x, w = RNG.random((2, 3, 4)), RNG.random((4, 5))
     tj.check_grads(lambda x, w: np.sum(np.sin(x @ w)), (x, w))
+
+
+# ---- reshapes of what does not lie in order
+
+
+RESHAPES: dict[str, Callable[[Any], Any]] = {
+    "transposed": lambda p: np.swapaxes(p, 0, 1).reshape(-1),
+    "transposed twice": lambda p: np.swapaxes(np.swapaxes(p, 0, 1).reshape(p.shape[1], -1), 0, 1).reshape(2, -1),
+    "two shapes": lambda p: np.swapaxes(p, 0, 1).reshape(-1) * np.swapaxes(p, 0, 1).reshape(1, -1)[0],
+    "a part in front": lambda p: p[2:].reshape(-1) + p[:-2].reshape(-1),
+    "a part behind": lambda p: p[:, 2:].reshape(-1),
+    "a part inside": lambda p: p[1][2:].reshape(2, -1),
+    "every second": lambda p: p[::2].reshape(-1),
+    "backwards": lambda p: p[::-1].reshape(-1),
+    "a diagonal": lambda p: np.diagonal(p).reshape(2, -1),
+    "repeated": lambda p: np.broadcast_to(p, (3, *p.shape)).reshape(-1),
+}
+
+
+@pytest.mark.parametrize("name", RESHAPES)
+def test_reshapes_of_products(name: str) -> None:
+    def function(a: Any) -> Any:
+        return RESHAPES[name](a @ a.T), RESHAPES[name](a * 2) @ np.ones(RESHAPES[name](a).shape[-1])
+
+    a = RNG.random((6, 6))
+    jitted = check(function, a)
+    if "a part in" not in name:  # which NumPy can view as it is
+        assert "ascontiguousarray" not in jitted.sources()
+    check(function, np.asfortranarray(a))
+    check(function, a[::-1, ::-1])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.driver.host_program import released
-from tracejit.ir.node import Shape, identity_indices
+from tracejit.ir.node import Shape, in_order
 from tracejit.lower.abi import FINAL, MAIN, has_final, layout
 from tracejit.lower.call_plan import (
     Allocation,
@@ -133,7 +133,7 @@ class Steps:
                 raise NotNative("a reshape that may copy")
             self._dense[target] = True
             return Reshaping(target.name, source.name, source.dtype.itemsize, shape)
-        self._dense[target] = self._is_dense(source) and step.indices == identity_indices(source.shape)
+        self._dense[target] = self._is_dense(source) and in_order(step.indices, target.shape, source.shape)
         starts = tuple(str(index.start) for index in step.indices)
         axes = tuple(-1 if index.axis is None else index.axis for index in step.indices)
         return Viewing(target.name, source.name, starts, axes, tuple(index.step for index in step.indices), shape)

@@ -201,6 +201,27 @@ class Builder:
         return self.node("cast", (source,), {"dtype": dtype.name}, ArrayType(dtype, source.shape), line)
 
 
+def in_order(indices: Indices, shape: Shape, source_shape: Shape) -> bool:
+    """Whether the elements of a view follow each other in memory as those of its source do: all, or a part in front.
+
+    >>> in_order((Index(0, start=2), Index(1)), (3, 4), (5, 4)), in_order((Index(1), Index(0)), (4, 5), (5, 4))
+    (True, False)
+    """
+    places = [index.axis for index in indices if index.axis is not None]
+    missing = [axis for axis, length in enumerate(shape) if axis not in places and length != 1]
+    if missing or places != sorted(set(places)):
+        return False
+    inside = False
+    for index, length in zip(indices, source_shape, strict=True):
+        if length == 1:
+            continue
+        whole = index.axis is not None and index == Index(index.axis) and shape[index.axis] == length
+        if not whole and (inside or index.step != 1):
+            return False
+        inside = inside or index.axis is not None
+    return True
+
+
 def is_identity(indices: Indices, shape: Shape, source_shape: Shape) -> bool:
     return shape == source_shape and all(
         index == Index(axis) or (index == Index(None) and dimension == 1)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from tracejit.ir.graph import Graph
-from tracejit.ir.node import Indices, Node, compose, identity_indices
+from tracejit.ir.node import Indices, Node, compose, identity_indices, in_order
 from tracejit.ops.table import OPS
 from tracejit.records import dataclass
 from tracejit.schedule.native_control import survey
@@ -110,7 +110,10 @@ def _needs_memory(node: Node) -> tuple[Node, ...]:
         # A plain view of memory is handed over as a NumPy view; what it views is what needs memory.
         return tuple(viewed(source) for source in node.inputs)
     if node.op == "reshape":
-        return (viewed(node.inputs[0]),)
+        # Elements that lie apart would be copied first: better by a kernel, and once for all who want them.
+        source = node.inputs[0]
+        lies_apart = source.op == "view" and not in_order(source["indices"], source.shape, source.inputs[0].shape)
+        return (source if lies_apart else viewed(source),)
     if node.op in ("loop", "branch"):
         found = survey(node)
         return node.inputs if found is None else tuple(lookup.node for lookup in found if lookup.memory)
