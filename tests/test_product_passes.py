@@ -144,3 +144,56 @@ def test_reshapes_of_products(name: str) -> None:
         assert "ascontiguousarray" not in jitted.sources()
     check(function, np.asfortranarray(a))
     check(function, a[::-1, ::-1])
+
+
+# ---- results that go straight into arguments
+
+
+OUTS: dict[str, Callable[..., Any]] = {
+    "elementwise": lambda out, a: out.__setitem__(slice(None), a * 2),
+    "a product": lambda out, a: out.__setitem__(slice(None), a @ a),
+    "matmul with out": lambda out, a: (np.matmul(a, a, out=out), None)[1],
+    "columns": lambda out, a: out.__setitem__(slice(None), a.sum(axis=0)),
+    "twice": lambda out, a: (out.__setitem__(slice(None), a * 2), out.__setitem__(slice(None), a + 1))[1],
+    "and returned": lambda out, a: (b := a * 2, out.__setitem__(slice(None), b))[0],
+    "and itself returned": lambda out, a: (out.__setitem__(slice(None), a @ a), out)[1],
+    "and used later": lambda out, a: (out.__setitem__(slice(None), a @ a), (out + 1).sum(axis=1))[1],
+    "and a view of it": lambda out, a: (out.__setitem__(slice(None), a @ a), out[1:])[1],
+}
+
+
+@pytest.mark.parametrize("layout", ["rows", "columns", "strided"])
+@pytest.mark.parametrize("name", OUTS)
+def test_results_written_to_an_argument(name: str, layout: str) -> None:
+    def memory() -> Any:
+        whole = np.zeros((6, 12))
+        return {"rows": np.zeros((6, 6)), "columns": np.zeros((6, 6)).T, "strided": whole[:, ::2]}[layout]
+
+    jitted, a = tj.jit(OUTS[name]), RNG.random((6, 6))
+    for _ in range(3):
+        found, wanted = memory(), memory()
+        returned, expected = jitted(found, a), OUTS[name](wanted, a)
+        np.testing.assert_allclose(found, wanted, rtol=1e-13)
+        assert (returned is None) == (expected is None)
+        if expected is not None:
+            np.testing.assert_allclose(returned, expected, rtol=1e-13)
+            assert np.shares_memory(returned, found) == np.shares_memory(expected, wanted)
+    if name in ("elementwise", "a product", "matmul with out") and layout == "rows":
+        assert "empty(" not in jitted.sources() and "a0[...]" not in jitted.sources()
+    overlapping, same = a.copy(), a.copy()
+    jitted(overlapping, overlapping)
+    OUTS[name](same, same)
+    np.testing.assert_allclose(overlapping, same, rtol=1e-13)
+
+
+def test_an_index_out_of_bounds_leaves_the_argument_as_it_is() -> None:
+    def function(out: Any, a: Any, places: Any) -> None:
+        out[:] = a[places] * 2
+
+    jitted, a = tj.jit(function), RNG.random(8)
+    out = np.zeros(3)
+    jitted(out, a, np.array([1, 2, 3]))
+    np.testing.assert_array_equal(out, a[1:4] * 2)
+    with pytest.raises(IndexError):
+        jitted(out, a, np.array([4, 2, 9]))
+    np.testing.assert_array_equal(out, a[1:4] * 2)

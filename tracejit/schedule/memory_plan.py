@@ -204,30 +204,45 @@ def _renamed_inside(program: Program, old: Buffer, new: Buffer) -> Program:
 
 
 def _write_results_in_place(program: Program, contiguous: Container[int]) -> Program:
-    """`x += 1`: the kernel that computes an argument's new value stores straight into the argument."""
+    """`x += 1`, `out[:] = a @ b`: the step that computes an argument's new value stores straight into the argument."""
     for leaf, result in program.writebacks:
         found = _producer(program, result)
         if found is None or result.kind != "allocated":
             continue
-        position, launch = found
+        position, step = found
         argument = next((b for s in program.steps for b in reads(s) if b.kind == "argument" and b.leaf == leaf), None)
-        if argument is None or argument.shape != result.shape:
+        if argument is None:
+            if leaf in contiguous and _is_only_written(program, position, leaf, result):
+                program = _renamed(program, -1, Copy(replace(result, kind="argument", leaf=leaf), result))
+            continue
+        if argument.shape != result.shape:
             continue
         if leaf not in contiguous and any(result in reads(step) for step in program.steps[position + 1 :]):
             # The later steps were built for a result in C order.
             continue
         copy = Copy(argument, result)
-        later = program.steps[position:]
         aliases = _aliases(program, argument)
         if any(
-            any(b in aliases for b in reads(step)) and not _reads_where_it_writes(step, copy, aliases) for step in later
+            any(b in aliases for b in reads(later)) and not _reads_where_it_writes(later, copy, aliases)
+            for later in program.steps[position:]
         ):
             continue
-        fits = leaf in contiguous or _unit_strides_hold(launch, result, argument)
+        fits = leaf in contiguous or (isinstance(step, Launch) and _unit_strides_hold(step, result, argument))
         if argument in program.outputs or not fits:
             continue
         program = _renamed(program, -1, copy)
     return program
+
+
+def _is_only_written(program: Program, position: int, leaf: int, result: Buffer) -> bool:
+    """Whether an argument that no step reads may take its new value early: nothing fails, and no output needs it."""
+    given = program.outputs.count(result) > sum(buffer == result for _, buffer in program.writebacks)
+    if given or any(b.kind == "argument" and b.leaf == leaf for b in program.outputs):
+        return False
+    later = [step.kernel for step in program.steps[position:] if isinstance(step, Launch)]
+    if len(later) < sum(not isinstance(step, (Allocate, View, Multiply, Copy)) for step in program.steps[position:]):
+        return False
+    return not any(isinstance(line.body, k.Gather) for kernel in later for line in kernel.instructions)
 
 
 def _unit_strides_hold(launch: Launch, result: Buffer, argument: Buffer) -> bool:
@@ -240,13 +255,13 @@ def _unit_strides_hold(launch: Launch, result: Buffer, argument: Buffer) -> bool
     )
 
 
-def _producer(program: Program, result: Buffer) -> tuple[int, Launch] | None:
-    """The only step that writes a buffer, if it is a kernel."""
+def _producer(program: Program, result: Buffer) -> tuple[int, Launch | Multiply] | None:
+    """The only step that writes a buffer, if it is a kernel or a product."""
     writers = [
         (position, step)
         for position, step in enumerate(program.steps)
         if result in writes(step) and not isinstance(step, Allocate)
     ]
-    if len(writers) != 1 or not isinstance(writers[0][1], Launch):
+    if len(writers) != 1 or not isinstance(writers[0][1], (Launch, Multiply)):
         return None
     return writers[0]  # type: ignore[return-value]
