@@ -146,19 +146,41 @@ def scatter(dtype: str, block: int) -> CudaKernel:
     return CudaKernel(text, tuple(words), launches, (Work("int64", lambda extents, _: max(1, extents[1])),))
 
 
+BLOCKS = 16
+"""Blocks that a scattered sum has at least: where rows are short, the places are shared out among several threads."""
+
+
+@dataclass(frozen=True)
+class _Adders:
+    """A thread for each column and share of the places, of which there are enough for so many threads."""
+
+    threads: int
+
+    def __call__(self, extents: Extents) -> int:
+        width = extents[1]
+        return width * max(1, self.threads // max(1, width))
+
+
 _SCATTER_ADD = """\
 def add(NAMES):
-    column = cuda.grid(1)
-    if column < n1:
+    shares = max(1, THREADS // n1)
+    thread = cuda.grid(1)
+    share = thread // n1
+    column = thread - share * n1
+    if share < shares:
         for unit in range(n0):
-            place = places[unit * (places_s0 // 8)] * (out_s0 // SIZE) + column * (out_s1 // SIZE)
-            value = values[unit * (values_s0 // SIZE) + column * (values_s1 // SIZE)]
-            out[place] = DTYPE(out[place] + value)
+            row = places[unit * (places_s0 // 8)]
+            if row % shares == share:
+                place = row * (out_s0 // SIZE) + column * (out_s1 // SIZE)
+                value = values[unit * (values_s0 // SIZE) + column * (values_s1 // SIZE)]
+                out[place] = DTYPE(out[place] + value)
 """
 
 
 def scatter_add(dtype: str, block: int) -> CudaKernel:
     """out[places[i], j] += values[i, j], in the order of i, so that the bits are always the same.
+
+    Every thread looks at all places and takes those that are its own; so none is taken by two.
 
     extents: how many rows are added, how long a row is.
     """
@@ -166,8 +188,9 @@ def scatter_add(dtype: str, block: int) -> CudaKernel:
         *_operands(("places", "int64", 1), ("values", dtype, 2), ("out", dtype, 2)),
         Parameter("error", "error", "int64"),
     ]
-    launches = (Launch("add", "scatter", block, _Threads(_targets, block), Always(0)),)
-    return CudaKernel(_filled(_SCATTER_ADD, words, dtype), tuple(words), launches)
+    threads = BLOCKS * block
+    launches = (Launch("add", "scatter", block, _Threads(_Adders(threads), block), Always(0)),)
+    return CudaKernel(_filled(_SCATTER_ADD, words, dtype, THREADS=str(threads)), tuple(words), launches)
 
 
 def _filled(text: str, words: list[Parameter], dtype: str, **given: str) -> str:
