@@ -7,7 +7,7 @@ Of a copy that stays, what a kernel then overwrites is left out: a sweep over th
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from dataclasses import replace
 
 from tracejit.ir.size import Dimension, add
@@ -29,6 +29,7 @@ from tracejit.schedule.steps import (
     Together,
     View,
     defined,
+    inner_programs,
     reads,
     writes,
 )
@@ -40,11 +41,7 @@ def plan_memory(program: Program, contiguous: Container[int], carries: Container
     contiguous: the leaves that lie in C order, as all memory made here does.
     carries: of the loop whose body the program is; they are its own to write to, as what it allocates is.
     """
-    changed = True
-    while changed:
-        before = len(program.steps)
-        program = _coalesced(program, contiguous, carries)
-        changed = len(program.steps) < before
+    program = _Coalescing(program, contiguous, carries).run()
     program = _write_results_in_place(program, contiguous)
     return replace(program, steps=tuple(_narrowed(program, n, step) for n, step in enumerate(program.steps)))
 
@@ -85,48 +82,97 @@ def _box(launch: Launch, target: Buffer) -> tuple[tuple[Dimension, Dimension], .
     return tuple(box)
 
 
-def _coalesced(program: Program, contiguous: Container[int], carries: Container[Buffer]) -> Program:
-    """Drop the copies whose source nothing needs any more: their targets then are the sources' own memory."""
-    own = defined(program)
-    after = -1
-    while (position := _next_copy(program, after + 1)) is not None:
-        after = position
-        copy = program.steps[position]
-        assert isinstance(copy, Copy)
-        if copy.source.kind == "argument" and copy.source.leaf not in contiguous:
-            continue
-        if copy.source.kind == "allocated" and copy.source not in carries and copy.source not in own:
-            # Memory of the program around: the next iteration reads it again.
-            continue
-        if _source_is_free(program, position, copy):
-            after = position - 1 - sum(_allocates(step, copy.target) for step in program.steps[:position])
-            program = _renamed(program, position, copy)
-    return program
+class _Coalescing:
+    """Drops the copies whose source nothing needs any more: their targets then are the sources' own memory.
+
+    places: the positions of the steps that mention each buffer, so that a long program is not gone through for each.
+    """
+
+    def __init__(self, program: Program, contiguous: Container[int], carries: Container[Buffer]) -> None:
+        self.program, self.contiguous, self.carries = program, contiguous, carries
+        self.own = defined(program)
+        self.steps: list[Step | None] = list(program.steps)
+        self.places: dict[Buffer, set[int]] = {}
+        for position, step in enumerate(program.steps):
+            for buffer in _mentioned(step):
+                self.places.setdefault(buffer, set()).add(position)
+
+    def run(self) -> Program:
+        """Each copy in turn, until none goes."""
+        changed = True
+        while changed:
+            changed = False
+            for position, step in enumerate(self.steps):
+                if isinstance(step, Copy) and self._may_go(step) and self._source_is_free(position, step):
+                    self._drop(position, step)
+                    changed = True
+        return replace(self.program, steps=tuple(step for step in self.steps if step is not None))
+
+    def _may_go(self, copy: Copy) -> bool:
+        """Whether the source is memory that may be written to.  That of the program around is read again later."""
+        source = copy.source
+        if source.kind == "argument":
+            return source.leaf in self.contiguous
+        return source.kind == "allocated" and (source in self.carries or source in self.own)
+
+    def _source_is_free(self, position: int, copy: Copy) -> bool:
+        """Whether no step after the copy and no output needs the source's old value."""
+        if copy.source in self.program.outputs:
+            return False
+        if copy.source.kind == "argument":
+            final = dict(self.program.writebacks).get(copy.source.leaf)
+            mentions = [self.steps[place] for place in self.places[copy.target]]
+            if final != copy.target or any(isinstance(s, Loop) and copy.target in s.carries for s in mentions):
+                # A loop's variable holds other memory after each iteration.
+                return False
+        aliases = self._aliases(copy.source)
+        for place in {place for alias in aliases for place in self.places[alias] if place > position}:
+            later = self.steps[place]
+            if later is None or not any(buffer in aliases for buffer in reads(later)):
+                continue
+            if not _reads_where_it_writes(later, copy, aliases):
+                return False
+        return not any(output in aliases for output in self.program.outputs)
+
+    def _aliases(self, source: Buffer) -> set[Buffer]:
+        """A buffer and the views of it."""
+        found, pending = {source}, [source]
+        while pending:
+            viewed = pending.pop()
+            steps = [self.steps[place] for place in self.places[viewed]]
+            targets = {s.target for s in steps if isinstance(s, View) and s.source == viewed} - found
+            found |= targets
+            pending += targets
+        return found
+
+    def _drop(self, position: int, copy: Copy) -> None:
+        for place in self.places.pop(copy.target):
+            step = self.steps[place]
+            if place == position or step is None or _allocates(step, copy.target):
+                self.steps[place] = None
+            else:
+                self.steps[place] = rename(step, copy.target, copy.source)
+                self.places[copy.source].add(place)
+        self.places[copy.source].discard(position)
+        self.program = replace(
+            self.program,
+            outputs=tuple(copy.source if b == copy.target else b for b in self.program.outputs),
+            writebacks=tuple((leaf, copy.source if b == copy.target else b) for leaf, b in self.program.writebacks),
+        )
 
 
-def _next_copy(program: Program, first: int) -> int | None:
-    """The position of the first copy from a position on."""
-    return next((n for n in range(first, len(program.steps)) if isinstance(program.steps[n], Copy)), None)
+def _mentioned(step: Step) -> Iterator[Buffer]:
+    """All buffers that a step and the programs inside it name."""
+    yield from reads(step)
+    yield from writes(step)
+    for program in inner_programs(step):
+        yield from program.outputs
+        for inner in program.steps:
+            yield from _mentioned(inner)
 
 
 def _allocates(step: Step, buffer: Buffer) -> bool:
     return isinstance(step, Allocate) and step.target == buffer
-
-
-def _source_is_free(program: Program, position: int, copy: Copy) -> bool:
-    """Whether no step after the copy and no output needs the source's old value."""
-    if copy.source in program.outputs or copy.source.kind not in ("allocated", "argument"):
-        return False
-    if copy.source.kind == "argument":
-        final = dict(program.writebacks).get(copy.source.leaf)
-        if final != copy.target or any(isinstance(s, Loop) and copy.target in s.carries for s in program.steps):
-            # A loop's variable holds other memory after each iteration.
-            return False
-    aliases = _aliases(program, copy.source)
-    for later in program.steps[position + 1 :]:
-        if any(buffer in aliases for buffer in reads(later)) and not _reads_where_it_writes(later, copy, aliases):
-            return False
-    return not any(output in aliases for output in program.outputs)
 
 
 def _aliases(program: Program, source: Buffer) -> set[Buffer]:
