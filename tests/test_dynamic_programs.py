@@ -423,3 +423,52 @@ def test_explain_runs_nothing_twice(capsys: pytest.CaptureFixture[str]) -> None:
     bump.explain(x)
     assert capsys.readouterr().out == "once\n"
     np.testing.assert_array_equal(x, 1.0)
+
+
+def test_results_of_breaks_are_let_go_when_nothing_holds_them() -> None:
+    def halved(x, rounds):
+        for _ in range(rounds):
+            x = x[x > 0.0] * 0.5 + 0.1
+            x = np.where(x > 3.0, np.tanh(x) * np.exp(-x * x), x)
+        return x
+
+    compiled = tj.jit(halved)
+    x = np.abs(np.random.default_rng(0).random(400_000)) + 0.1
+    for _ in range(2):
+        np.testing.assert_allclose(compiled(x, 12), halved(x, 12), rtol=1e-14)
+    assert compiled.stats.plain_calls == 0
+    tracemalloc.start()
+    halved(x, 12)
+    plain = tracemalloc.get_traced_memory()[1]
+    tracemalloc.reset_peak()
+    compiled(x, 12)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < plain + 3 * x.nbytes
+
+
+def test_a_branch_after_results_that_are_gone() -> None:
+    def function(x, limits):
+        total = 0.0
+        for number in range(3):
+            kept = x[x > limits[number]]
+            kept[0] = 1.0
+            count = kept.shape[0]
+            total = total + np.sum(np.exp(-kept) * np.tanh(kept))
+            del kept
+            if total > 2.0 + number:
+                total = total * count
+        return total
+
+    compiled = tj.jit(function)
+    x = np.linspace(0, 1, 40)
+    for limits in (
+        [0.1, 0.2, 0.3],
+        [0.9, 0.2, 0.3],
+        [0.9, 0.9, 0.1],
+        [0.9, 0.9, 0.9],
+        [0.1, 0.2, 0.3],
+        [0.5, 0.1, 0.9],
+    ):
+        given = np.array(limits)
+        assert compiled(x, given) == pytest.approx(function(x, given), rel=1e-13)

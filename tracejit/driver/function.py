@@ -250,7 +250,7 @@ class Jitted(Dispatched):
             return
         number = next(n for n, root in enumerate(self.roots) if root.following is run.path[0][0])
         root = self.roots[number]
-        reason = None if root.loss else loss(root, run.path)
+        reason = None if root.loss else loss(root, run.outcomes())
         if reason:
             root.loss = reason
             self._entries[number] = self._plain_entry(root.accepting())

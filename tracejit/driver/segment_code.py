@@ -11,8 +11,9 @@ import numpy as np
 
 from tracejit.driver.environment_guards import unchanged
 from tracejit.driver.host_code import Code, call_text, view_text
-from tracejit.driver.segments import Raised, Run
+from tracejit.driver.segments import Gone, Raised, Run
 from tracejit.schedule.steps import Buffer, Program, View, reads, writes
+from tracejit.trace.handover import Handover
 from tracejit.trace.opaque import Call
 from tracejit.trace.pytree import Tree, pack_text, unpack_lines
 from tracejit.trace.standin import stand_for
@@ -279,7 +280,7 @@ def write_call(code: Code, call: Call, operands: Sequence[Buffer], scalar: Seque
     ]
 
 
-def write_leaves(code: Code, root: bool, first: int, given: Mapping[int, str], dropped: Sequence[int]) -> None:
+def write_leaves(code: Code, root: bool, first: int, given: Mapping[int, str], handover: Handover) -> None:
     """The leaves of the next segment: `given` by position, of which those from `first` on are new."""
     new = [given[position] for position in sorted(given) if position >= first]
     if root:
@@ -288,7 +289,9 @@ def write_leaves(code: Code, root: bool, first: int, given: Mapping[int, str], d
         code.lines.append(f"run.leaves = [{', '.join([*(f'a{n}' for n in range(first)), *new])}]")
         return
     code.lines += [f"leaves[{position}] = {given[position]}" for position in sorted(given) if position < first]
-    code.lines += [f"leaves[{position}] = None" for position in dropped]
+    code.lines += [f"leaves[{position}] = None" for position in handover.dropped]
+    code.namespace["Gone"] = Gone
+    code.lines += [f"leaves[{position}] = Gone(leaves[{position}])" for position in handover.gone]
     if new:
         code.lines.append(f"leaves += ({', '.join(new)},)")
 

@@ -55,6 +55,34 @@ class Run:
     saved: dict[int, Any] = field(default_factory=dict)
     wrote: bool = False
 
+    def outcomes(self) -> list[tuple[Break, Any]]:
+        """The breaks so far, and what came out of each."""
+        return [(following, self._result(result)) for following, result in self.path]
+
+    def _result(self, result: Any) -> Any:
+        found = self.leaves[result.position] if isinstance(result, Held) else result
+        return found.stand_in() if isinstance(found, Gone) else found
+
+
+@dataclass(frozen=True)
+class Held:
+    """On a path, for a result that is the leaf at a position."""
+
+    position: int
+
+
+class Gone:
+    """In the place of an array that nothing needs any more: how long it was, for the sizes of others, and of what."""
+
+    __slots__ = ("dtype", "shape")
+
+    def __init__(self, array: Any) -> None:
+        self.shape, self.dtype = array.shape, array.dtype
+
+    def stand_in(self) -> np.ndarray[Any, Any]:
+        """An array that looks like it, for a trace of a path on which its elements are not read."""
+        return np.lib.stride_tricks.as_strided(np.zeros(1, self.dtype), self.shape, (0,) * len(self.shape))
+
 
 @dataclass(eq=False, repr=False)
 class Segment:
@@ -139,7 +167,8 @@ class Break:
 
     def take(self, result: Any, run: Run) -> Sequence[Segment]:
         """The segments that may follow on a result; the run gets its leaves."""
-        run.path.append((self, result))
+        is_leaf = not self.outcome and type(result) is np.ndarray
+        run.path.append((self, Held(len(run.leaves)) if is_leaf else result))
         branch, leaves = self._branch(result)
         run.leaves += leaves
         return self.branches.get(branch, ())

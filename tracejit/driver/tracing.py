@@ -78,7 +78,7 @@ class Tracing:
         """Trace from the first outcome that is not known yet; the result is the call's."""
         self.trace.interrupt, self.trace.device = self.interrupt, self.target.device
         self.trace.known = tuple(self.run.leaves)
-        self.replayed = list(self.run.path)
+        self.replayed = self.run.outcomes()
         values = [
             trace_leaf(self.trace, leaf) if dynamic or number not in self.arguments.static else leaf
             for number, (leaf, dynamic) in enumerate(zip(self.arguments.leaves, self.arguments.dynamic, strict=True))
@@ -149,12 +149,14 @@ class Tracing:
             return result
         traced = trace_results(trace, result)
         trace.history.update(dict.fromkeys(range(self.first, len(trace.leaves)), past))
+        new_leaves = trace.leaves[self.first :]
+        trace.results.update(leaf.position for leaf in new_leaves if leaf.kind == "array" and not leaf.captured)
         return traced
 
     def _refuse_loss(self) -> None:
         """A function that has met many breaks is not traced further where that gains nothing."""
         on_cpu = self.target.device.kind == "cpu"
-        if on_cpu and not self.replayed and (reason := loss(self.jitted.roots[-1], self.run.path)):
+        if on_cpu and not self.replayed and (reason := loss(self.jitted.roots[-1], self.run.outcomes())):
             raise Untraceable(reason)
 
     def _run_segment(self, following: Break, live: list[Storage], operands: list[Tracer]) -> Any:
@@ -166,7 +168,8 @@ class Tracing:
         carried = [(item.position, item.type) for item in following.handover.carried]
         scalars = [tracer.scalar for tracer in operands]
         writes = [s.leaf for s in live if s.leaf is not None]
-        key = self._key(graph, writes, following.call, carried, following.handover.dropped, scalars)
+        left = (following.handover.dropped, following.handover.gone)
+        key = self._key(graph, writes, following.call, carried, left, scalars)
         segment = self._keep(key, following, lambda: self._compile_segment(following, live, operands))
         if self._arguments_overlap():
             raise SharedMemory
@@ -212,7 +215,7 @@ class Tracing:
             code.lines.append("if run is not None and not run.tracing: run.wrote = True")
         scalars = [tracer.scalar for tracer in operands]
         text.write_call(code, following.call, program.outputs[len(live) :], scalars)
-        text.write_leaves(code, self.root, first if self.root else self._known, given, following.handover.dropped)
+        text.write_leaves(code, self.root, first if self.root else self._known, given, following.handover)
         if not self.root:
             code.lines += ["run.outcome = outcome", "return outcome"]
         else:

@@ -24,10 +24,14 @@ class Carried:
 
 @dataclass(frozen=True)
 class Handover:
-    """carried: in the order in which the segment gives them; dropped: positions that are empty from now on."""
+    """carried: in the order in which the segment gives them; dropped: positions that are empty from now on.
+
+    gone: positions of results of breaks of which only the shape is needed from now on.
+    """
 
     carried: tuple[Carried, ...]
     dropped: tuple[int, ...]
+    gone: tuple[int, ...] = ()
 
 
 def pending(trace: Trace) -> tuple[list[Storage], list[Storage]]:
@@ -60,7 +64,9 @@ def plan(trace: Trace, new: Sequence[Storage]) -> Handover:
         Carried(tuple(s.number for s in storages), position, storages[0].node.type)
         for storages, position in zip(by_node.values(), positions, strict=True)
     )
-    return Handover(carried, tuple(sorted(unused - set(positions))))
+    owned = {s.leaf for s in trace.live_storages()}
+    gone = () if reached else tuple(sorted(trace.results - owned))
+    return Handover(carried, tuple(sorted(unused - set(positions))), gone)
 
 
 def hand_over(trace: Trace, handover: Handover, written: Sequence[Storage], new: Sequence[Storage]) -> None:
@@ -72,6 +78,7 @@ def hand_over(trace: Trace, handover: Handover, written: Sequence[Storage], new:
         storage.mutated = False
     for position in handover.dropped:
         trace.drop(position)
+    trace.results.difference_update(handover.gone)
     by_number = {storage.number: storage for storage in new}
     for item in handover.carried:
         trace.carry(item.position, item.type)

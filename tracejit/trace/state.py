@@ -81,6 +81,7 @@ class Trace:
     being traced around the present point.
     definitions: names of long expressions of numbers.
     carried: the positions of carried leaves in use; free: those of leaves that nothing needs any more.
+    results: positions of arrays that came out of breaks and that the user's code may still hold.
     known: what the leaves are of the segments that have run in this call already; None where leaves have no values.
     elements: the numbers read from arrays by the pending segment, by array and place.
     sizes: the sizes that the expressions of `scalar` nodes are, where they are such.
@@ -103,6 +104,7 @@ class Trace:
     inside: int = 0
     carried: set[int] = field(default_factory=set)
     free: set[int] = field(default_factory=set)
+    results: set[int] = field(default_factory=set)
     known: Sequence[Any] | None = None
     elements: dict[str, str] = field(default_factory=dict)
     sizes: dict[str, Dimension] = field(default_factory=dict)
