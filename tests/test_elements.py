@@ -209,3 +209,13 @@ def test_emitted_code_reads_elements_of_matrices_by_their_strides(monkeypatch):
 def test_a_size_that_is_fixed_says_all_of_it():
     given = ["n1 >= 2", "0 < n0", "(n0 - 1) == 3", "n0 < n1", "a3 >= 0", "n0 >= 2", "n1 >= 5", "a4 == 2", "a4 < 7"]
     assert essential(given) == ["(n0 - 1) == 3", "n1 >= 5", "n0 < n1", "a3 >= 0", "a4 == 2", "a4 < 7"]
+
+
+def test_a_negative_size_raises_also_where_nothing_gets_memory():
+    def function(x, at):
+        found = np.sum(np.ones(at[2]))
+        at[0] += 4
+        return found + np.sum(x[: at[0]])
+
+    agree(function, *((ROWS, np.array(at)) for at in ([6, 1, -1, 2], [5, 5, 3, 5], [1, 5, -2, 5], [2, 2, 0, 0])))
+    agree(lambda n: np.sum(np.ones(n)), (3,), (-1,), (0,), (2,))

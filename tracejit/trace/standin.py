@@ -25,7 +25,7 @@ from tracejit.ir import size as sizes
 from tracejit.ir.node import ArrayType
 from tracejit.records import dataclass
 from tracejit.trace.array_functions.creation import full_node
-from tracejit.trace.array_functions.shapes import dimensions
+from tracejit.trace.array_functions.shapes import new_shape
 from tracejit.trace.conversions import CONVERSIONS
 from tracejit.trace.dispatch import asarray, copy, dispatch_function, dispatch_ufunc
 from tracejit.trace.impure import CalledEachTime, generators, is_impure_module, traced_print
@@ -52,7 +52,7 @@ def ones(shape: Any, dtype: Any = None, order: str = "C", **options: Any) -> Any
 
 def empty(shape: Any, dtype: Any = float, order: str = "C", **options: Any) -> Any:
     trace = current()
-    type = ArrayType(np.dtype(dtype or float), dimensions(shape))
+    type = ArrayType(np.dtype(dtype or float), new_shape(shape))
     return fresh(trace, trace.builder.node("empty", (), {}, type))
 
 

@@ -12,6 +12,7 @@ from tracejit.trace.array_functions.joins import (
 )
 from tracejit.trace.array_functions.shapes import (
     dimensions,
+    new_shape,
 )
 from tracejit.trace.dispatch import asarray, implements
 from tracejit.trace.record import (
@@ -25,7 +26,7 @@ from tracejit.trace.tracer import Tracer, fresh
 def full_node(shape: Any, value: Any, dtype: Any) -> Tracer:
     """A new array of one value."""
     trace = current()
-    target = dimensions(shape)
+    target = new_shape(shape)
     return fresh(trace, broadcast(trace, operand_node(trace, value, np.dtype(dtype)), target))
 
 

@@ -13,6 +13,7 @@ from tracejit.ir.node import ArrayType, Index, Shape
 from tracejit.ir.size import Dimension
 from tracejit.trace.dispatch import asarray, implements
 from tracejit.trace.elements import as_place
+from tracejit.trace.number import wrap
 from tracejit.trace.opaque import interrupt_call
 from tracejit.trace.record import (
     broadcast_places,
@@ -30,10 +31,26 @@ def dimensions(shape: Any) -> Shape:
     result = []
     for item in items:
         dimension = as_place(trace, item)
-        if dimension is None or current().value(dimension) < 0:
+        if dimension is None:
             dimension = operator.index(item)
+        elif _is_negative(trace, dimension):
+            dimension = operator.index(wrap(trace, dimension))
         result.append(dimension)
     return tuple(result)
+
+
+def _is_negative(trace: Trace, dimension: Dimension) -> bool:
+    """Guarded where numbers are in it; lengths alone are what the arrays of a call make them."""
+    of_lengths = isinstance(dimension, int) or dimension.names <= trace.origins.keys()
+    return trace.value(dimension) < 0 if of_lengths else trace.less(dimension, 0)
+
+
+def new_shape(shape: Any) -> Shape:
+    """A user's shape of a new array, which is not negative, also where nothing gets memory."""
+    found = dimensions(shape)
+    if any(isinstance(dimension, int) and dimension < 0 for dimension in found):
+        raise ValueError("negative dimensions are not allowed")
+    return found
 
 
 @implements(np.reshape)
