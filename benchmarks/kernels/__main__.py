@@ -50,6 +50,8 @@ class Row:
     @property
     def gain(self) -> float:
         """The median of the rounds' ratios: NumPy's time over ours."""
+        if self.error:
+            return math.nan
         pairs = zip(self.seconds.get("numpy", []), self.seconds.get("tracejit", []), strict=True)
         return statistics.median([n / t for n, t in pairs] or [math.nan])
 
