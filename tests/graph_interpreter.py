@@ -100,6 +100,8 @@ class Interpreter:
         op = OPS[node.op]
         if op.kind == "reduce":
             return op.resolve.reduce(inputs[0], axis=node["axes"], dtype=node.dtype)  # type: ignore[union-attr]
+        if op.kind == "accumulate":
+            return op.resolve.accumulate(inputs[0], axis=node["axis"], dtype=node.dtype)  # type: ignore[union-attr]
         if op.kind == "call":
             return self._called(node["call"], inputs)
         if op.name.startswith("convolution"):

@@ -163,3 +163,30 @@ def test_rows_of_shared_operands() -> None:
 def _softmax(x: Any) -> Any:
     e = np.exp(x - np.max(x, axis=-1, keepdims=True))
     return e / np.sum(e, axis=-1, keepdims=True)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@settings(max_examples=150, deadline=None)
+@given(reductions(("nanmax", "nanmin", "nansum", "nanmean", "nanvar"), ("float64", "float32")))
+def test_reductions_that_leave_nan_out(case: Any) -> None:
+    name, axis, keepdims, x = case
+    x = np.where(np.abs(x) < 1e10, x, np.nan if name in ("nanvar", "nanmean") else x)
+    x[np.random.default_rng(x.size).random(x.shape) < 0.3] = np.nan
+    if name in ("nanmax", "nanmin"):
+        _same_or_same_error(name, axis, keepdims, x, 0)
+        return
+    expected = _expected(name, x, axis, keepdims)
+    result = _jitted(name, axis, keepdims)(x)
+    assert result.dtype == expected.dtype and result.shape == expected.shape
+    rtol = 1e-4 if x.dtype == np.float32 else 1e-12
+    np.testing.assert_allclose(result, expected, rtol=rtol, atol=rtol * 3000 * 50)
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1])
+def test_nanmax_of_nothing_but_nan(axis: int | None) -> None:
+    for shape in ((3, 70), (70, 3), (300, 300), (1, 1)):
+        x = np.full(shape, np.nan)
+        assert np.all(np.isnan(_jitted("nanmax", axis, False)(x)))
+        x[0] = -np.inf
+        np.testing.assert_array_equal(_jitted("nanmax", axis, False)(x), np.fmax.reduce(x, axis=axis))
+        np.testing.assert_array_equal(_jitted("nanmin", axis, False)(x), np.fmin.reduce(x, axis=axis))

@@ -21,7 +21,7 @@ _ELEMENTWISE = frozenset({np.real, np.imag})
 """Functions, besides ufuncs, that treat every element alike."""
 
 _ALONG_AXIS: dict[Callable[..., Any], int] = {
-    **dict.fromkeys((np.sort, np.argsort, np.cumsum, np.cumprod, np.argmax, np.argmin), 1),
+    **dict.fromkeys((np.sort, np.argsort, np.argmax, np.argmin), 1),
     **dict.fromkeys((np.partition, np.argpartition), 2),
 }
 """Functions along an axis (the last unless told), which can as well be a later one: the place of that argument."""

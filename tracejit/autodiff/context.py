@@ -208,6 +208,10 @@ class Rules:
         kept = tuple(d for axis, d in enumerate(node.shape) if axis not in axes)
         return self.builder.node(name, (node,), {"axes": tuple(axes)}, ArrayType(node.dtype, kept), self.line)
 
+    def accumulate(self, name: str, node: Node, axis: int) -> Node:
+        """Running totals along an axis."""
+        return self._inherit(self.builder.node(name, (node,), {"axis": axis}, node.type, self.line), node)
+
     def spread(self, node: Node, axes: Sequence[int], shape: Shape) -> Node:
         """What a reduction over `axes` of `shape` gave, at every element that it was of."""
         kept = [axis for axis in range(len(shape)) if axis not in axes]
@@ -294,12 +298,20 @@ class Rules:
 
     def traced(self, function: Callable[..., Any], *given: Node, by: Node, like: Node) -> Node:
         """What a NumPy function makes of nodes, and of the arguments of the call node `by`; of the type of `like`."""
-        trace, args = self.trace, by["call"].filled(lambda position: fresh(self.trace, by.inputs[position]))
-        interrupt, trace.interrupt = trace.interrupt, None
+        args, options = by["call"].filled(lambda position: fresh(self.trace, by.inputs[position]))
         try:
-            result = function(*(fresh(trace, node) for node in given), *args[0], **args[1])
+            return self.numpy(function, *given, like=like, rest=args, **options)
         except NoRule as reason:
             raise NotDifferentiable(f"{by['call'].name} has no derivative here (at {by.line}): {reason}") from None
+
+    def numpy(
+        self, function: Callable[..., Any], *given: Node, like: Node, rest: Sequence[Any] = (), **options: Any
+    ) -> Node:
+        """What a NumPy function makes of nodes, then of the `rest` of its arguments; of the type of `like`."""
+        trace = self.trace
+        interrupt, trace.interrupt = trace.interrupt, None
+        try:
+            result = function(*(fresh(trace, node) for node in given), *rest, **options)
         finally:
             trace.interrupt = interrupt
         node = self.builder.cast(as_tracer(trace, result).node, like.dtype, self.line)
@@ -312,12 +324,20 @@ class Rules:
             raise ValueError(f"a derivative rule gave the shape {node.shape} for {shape} (at {self.line})")
         return self.reshape(node, shape)
 
-    def stand_in(self, function: Callable[..., Any], node: Node) -> tuple[Node, list[Node]]:
-        """What else has a call node's value, of variables of its own in the place of the node's inputs."""
+    def stand_in(
+        self, function: Callable[..., Any], node: Node, *given: Node, **options: Any
+    ) -> tuple[Node, list[Node]]:
+        """What else has a node's value, of variables of its own in the place of the node's inputs.
+
+        In the place of a call the function takes its arguments; of other nodes the inputs, and what is given.
+        """
         taps = [self.builder.node("tap", (source,), {}, source.type) for source in node.inputs]
         own = {id(tap): tap for tap in taps}
         self.trace.variables.update(own)
-        value = self.traced(function, by=self.builder.rebuilt(node, tuple(taps)), like=node)
+        if node.kind == "call":
+            value = self.traced(function, by=self.builder.rebuilt(node, tuple(taps)), like=node)
+        else:
+            value = self.numpy(function, *taps, *given, like=node, **options)
         for key in own:
             del self.trace.variables[key]
         return value, taps

@@ -19,7 +19,7 @@ from tracejit.runtime.machine import machine
 from tracejit.runtime.overlap import overlap
 from tracejit.runtime.threads import threads_for
 from tracejit.runtime.together import together
-from tracejit.schedule.kernel import CHUNK, TILE
+from tracejit.schedule.kernel import CHUNK, NARROW_TILE, TILE
 from tracejit.schedule.steps import Launch, Program
 from tracejit.trace.opaque import Call
 from tracejit.trace.state import Leaf
@@ -99,7 +99,8 @@ def _units_text(code: Code, step: Launch) -> str:
         code.namespace["panel_units"] = panel_units
         return f"panel_units({', '.join(_panel_extents(step))})"
     if kernel.form == "reduce_columns" and len(kernel.outer) == 1:
-        return f"-(-({extents[kernel.outer[0]]}) // {TILE})"
+        columns = f"({extents[kernel.outer[0]]})"
+        return f"-(-{columns} // min(max(({columns} + 127) // 128 * 64, {NARROW_TILE}), {TILE}))"
     return str(extents[kernel.outer[0]])
 
 

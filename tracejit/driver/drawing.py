@@ -11,6 +11,7 @@ _COLOURS = {
     "source": "#eeeeee",
     "elementwise": "#cfe8ff",
     "reduce": "#ffe0b3",
+    "accumulate": "#ffecb3",
     "view": "#e5ffe0",
     "update": "#ffd6d6",
     "gather": "#e8d6ff",

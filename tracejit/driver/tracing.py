@@ -12,6 +12,7 @@ import numpy as np
 
 from tracejit.driver import segment_code as text
 from tracejit.driver.arguments import Arguments, flatten_like
+from tracejit.driver.called_totals import called_totals
 from tracejit.driver.cpu_target import CPU
 from tracejit.driver.environment_guards import Environment, restore, unchanged
 from tracejit.driver.fingerprints import fingerprint
@@ -261,7 +262,7 @@ class Tracing:
         pending_graph = self._graph([storage.node for storage in live] + extra)
         traced = unify_sizes(roll_loops(forward_stores(pending_graph)), trace.canonical)
         refuse_leaks(traced)
-        graph = optimize(erase_markers(traced), self.jitted.check)
+        graph = called_totals(optimize(erase_markers(traced), self.jitted.check), self.target.calls)
         layouts = _layouts(trace)
         program = schedule(graph, layouts, writebacks, self.jitted.fastmath)
         counts = CacheCounts()

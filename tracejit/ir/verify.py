@@ -34,6 +34,7 @@ def _problem(node: Node, inputs: set[int]) -> str | None:
         "view": _view,
         "update": _update,
         "reduce": _reduce,
+        "accumulate": _accumulate,
         "control": _control,
     }.get(node.kind)
     return check(node) if check else None
@@ -72,6 +73,12 @@ def _update(node: Node) -> str | None:
 def _reduce(node: Node) -> str | None:
     kept = tuple(d for axis, d in enumerate(node.inputs[0].shape) if axis not in node["axes"])
     return None if kept == node.shape else f"reduction over {node['axes']} of {node.inputs[0].shape} gives {node.shape}"
+
+
+def _accumulate(node: Node) -> str | None:
+    if not 0 <= node["axis"] < len(node.shape):
+        return f"running totals along axis {node['axis']} of {node.type}"
+    return None if node.inputs[0].type == node.type else f"running totals of {node.inputs[0].type} are {node.type}"
 
 
 def _control(node: Node) -> str | None:

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 from tracejit.ops.table import OPS
 from tracejit.records import dataclass
-from tracejit.schedule.kernel import CHUNK, PANEL_ELEMENTS, PANEL_WIDTH, TILE, Gather, Kernel, Reduce
+from tracejit.schedule.kernel import CHUNK, NARROW_TILE, PANEL_ELEMENTS, PANEL_WIDTH, TILE, Gather, Kernel, Reduce
 
 OUT_OF_MEMORY = -1
 """What a kernel returns when its scratch rows cannot be allocated."""
@@ -72,7 +72,7 @@ def units(kernel: Kernel, extents: Sequence[int]) -> int:
     """Independent units of work of a kernel at the given extents; it never depends on the number of threads.
 
     `map`: values of the first outer axis.  `reduce_all`: chunks of about `CHUNK` elements, whole steps of the first
-    stage's first axis.  `reduce_columns`: values of the first outer axis, or tiles of `TILE` of the only one.
+    stage's first axis.  `reduce_columns`: values of the first outer axis, or tiles of the only one (`tile_width`).
     `panels`: see `panel_units`.
     """
     if kernel.form == "reduce_all":
@@ -87,8 +87,13 @@ def units(kernel: Kernel, extents: Sequence[int]) -> int:
     if kernel.form == "panels":
         return panel_units(*(math.prod(extents[axis] for axis in axes) for axes in panel_axes(kernel)))
     if kernel.form == "reduce_columns" and len(kernel.outer) == 1:
-        return -(-extents[kernel.outer[0]] // TILE)
+        return -(-extents[kernel.outer[0]] // tile_width(extents[kernel.outer[0]]))
     return extents[kernel.outer[0]]
+
+
+def tile_width(columns: int) -> int:
+    """Columns in a unit of a `reduce_columns` kernel of one outer axis: half of them, in whole cache lines."""
+    return min(max((columns + 127) // 128 * 64, NARROW_TILE), TILE)
 
 
 def panel_axes(kernel: Kernel) -> tuple[tuple[int, ...], ...]:

@@ -11,12 +11,13 @@ from tracejit.lower import interpreter as py
 from tracejit.lower.call_arguments import Checks
 from tracejit.lower.call_memory import Geometry
 from tracejit.lower.call_plan import KernelCall
+from tracejit.lower.columns import emit_tile_width
 from tracejit.lower.entry_point import UNLOCK_ITERATIONS, emit_launch, known_pool
 from tracejit.lower.launch_cost import WORTH_ASKING
 from tracejit.lower.linking import POOL_THREADS, POOL_WAKE
 from tracejit.lower.llvm_types import DOUBLE, I1, I64, POINTER, word
 from tracejit.lower.thread_pool import MAIN
-from tracejit.schedule.kernel import CHUNK, TILE
+from tracejit.schedule.kernel import CHUNK
 
 SCALAR_BYTES = 16
 """Room for one element of any dtype."""
@@ -134,5 +135,6 @@ class Launch:
         if step.sharing == "chunk":
             return builder.zext(builder.icmp_signed(">", extent, word(0)), I64)
         if step.sharing == "tiles":
-            return builder.sdiv(builder.add(extent, word(TILE - 1)), word(TILE))
+            width = emit_tile_width(builder, extent)
+            return builder.sdiv(builder.add(extent, builder.sub(width, word(1))), width)
         return extent

@@ -22,8 +22,8 @@ from tracejit.lower.llvm_types import memory_type, word
 from tracejit.lower.loop_nest import LoopNest
 from tracejit.lower.packing import reads_with_stride
 from tracejit.lower.placement import Placement
-from tracejit.lower.reduction import COLUMN_BLOCK, ColumnAccumulators
-from tracejit.schedule.kernel import TILE, Index, Kernel, Reduce, Stage, blocks
+from tracejit.lower.reduction import COLUMN_BLOCK, ColumnAccumulators, RunningTotals
+from tracejit.schedule.kernel import NARROW_TILE, TILE, Accumulate, Index, Kernel, Reduce, Stage, blocks
 
 WIDTH = 256
 """Most rows that run side by side: their accumulators stay in the nearest cache."""
@@ -82,13 +82,23 @@ class ColumnNest(TileNest):
 
 
 def emit_columns(emitter: Emitter, begin: Any, end: Any) -> None:
-    """A `reduce_columns` kernel; with a single outer axis, [begin, end) counts units of `TILE` places."""
+    """A `reduce_columns` kernel; with a single outer axis, [begin, end) counts tiles (`abi.units`)."""
     nest, builder = emitter.nest, emitter.builder
     if len(emitter.kernel.outer) == 1:
         extent = nest.extent(emitter.kernel.outer[0])
-        begin = builder.mul(begin, word(TILE), flags=("nsw",))
-        end = smaller(emitter, builder.mul(end, word(TILE), flags=("nsw",)), extent)
+        width = nest.remember(0, "tile width", lambda: emit_tile_width(builder, extent))
+        begin = builder.mul(begin, width, flags=("nsw",))
+        end = smaller(emitter, builder.mul(end, width, flags=("nsw",)), extent)
+        _side_by_side(emitter, begin, end, width)
+        return
     _side_by_side(emitter, begin, end, word(TILE))
+
+
+def emit_tile_width(builder: Any, columns: Any) -> Any:
+    """`abi.tile_width`."""
+    lines = builder.mul(builder.lshr(builder.add(columns, word(127)), word(7)), word(64))
+    wide = builder.select(builder.icmp_signed(">", lines, word(NARROW_TILE)), lines, word(NARROW_TILE))
+    return builder.select(builder.icmp_signed("<", wide, word(TILE)), wide, word(TILE))
 
 
 def emit_short_rows(emitter: Emitter, begin: Any, end: Any, copies: int = 0) -> None:
@@ -162,11 +172,19 @@ def _stage(
         for i in stage.instructions
         if isinstance(i.body, Reduce)
     }
+    running = {
+        i.number: RunningTotals(emitter, i, nest.width) for i in stage.instructions if isinstance(i.body, Accumulate)
+    }
+    emitter.running.update({number: totals.step for number, totals in running.items()})
     in_blocks = [accumulator for accumulator in accumulators.values() if accumulator.blocked]
-    if accumulators:
+    if accumulators or running:
         with nest.loop(*tile) as i:
+            column = builder.sub(i, first, flags=("nsw",))
             for accumulator in accumulators.values():
-                accumulator.start(builder.sub(i, first, flags=("nsw",)))
+                accumulator.start(column)
+            for totals in running.values():
+                totals.column = column
+                totals.start()
     with ExitStack() as loops:
         for depth, axis in enumerate(stage.axes, len(prefix) + 1):
             bounds = (word(0), nest.extent(axis))
@@ -176,6 +194,8 @@ def _stage(
             emitter.place(stage, placement, depth)
         i = loops.enter_context(nest.loop(*tile, axis=last))
         column = builder.sub(i, first, flags=("nsw",))
+        for totals in running.values():
+            totals.column = column
         for number, earlier in finished.items():
             emitter.define(number, earlier.result(column))
         emitter.place(stage, placement, len(prefix) + len(stage.axes) + 1)
@@ -210,7 +230,7 @@ def smaller(emitter: Emitter, a: Any, b: Any) -> Any:
 
 def may_have_short_rows(kernel: Kernel) -> bool:
     """Whether a `map` kernel reduces rows, so that it is worth having the code for short ones too."""
-    reduces = any(isinstance(line.body, Reduce) for line in kernel.instructions)
+    reduces = any(isinstance(line.body, Reduce | Accumulate) for line in kernel.instructions)
     return kernel.form == "map" and reduces and not any(blocks(line.body) for line in kernel.instructions)
 
 

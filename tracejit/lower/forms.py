@@ -27,12 +27,12 @@ from tracejit.lower.next_row import emit_fetch, last_long_stage
 from tracejit.lower.packing import packed
 from tracejit.lower.panel_product import PanelNest, emit_panels
 from tracejit.lower.placement import Placement, placements
-from tracejit.lower.reduction import Accumulator
+from tracejit.lower.reduction import Accumulator, RunningTotal
 from tracejit.lower.streaming import emit_streaming, fence, streaming
 from tracejit.lower.sum_blocks import SumBlocks, emit_blocks, sum_blocks
 from tracejit.lower.tileable_loop import tiled_loop
 from tracejit.lower.tiled_loop import emit_tiles
-from tracejit.schedule.kernel import CHUNK, Kernel, Reduce, Stage
+from tracejit.schedule.kernel import CHUNK, Accumulate, Kernel, Reduce, Stage
 
 _Form: TypeAlias = Callable[[Emitter, Any, Any], None]
 
@@ -148,6 +148,11 @@ def _stage(emitter: Emitter, stage: Stage, placement: Placement) -> None:
     accumulators = _accumulators(emitter, stage, sums)
     for accumulator in accumulators.values():
         accumulator.start()
+    for line in stage.instructions:
+        if isinstance(line.body, Accumulate):
+            running = RunningTotal(emitter, line)
+            running.start()
+            emitter.running[line.number] = running.step
     bounds = (word(0), emitter.nest.extent(stage.axes[0])) if stage.axes else (word(0), word(1))
     _stage_loops(emitter, stage, placement, list(accumulators.values()), sums, bounds)
     for number, accumulator in accumulators.items():

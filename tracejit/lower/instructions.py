@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from tracejit.lower.placement import Placement
 from tracejit.lower.scalar_llvm import LlvmScalar, load_value, store_value
 from tracejit.ops.table import OPS
 from tracejit.schedule.kernel import (
+    Accumulate,
     Apply,
     Branch,
     Gather,
@@ -53,6 +54,7 @@ class Emitter:
         self._by_number = {i.number: i for i in kernel.instructions}
         self._results: dict[int, tuple[Scalar, ...]] = {}
         self._redirected: dict[Store, Any] = {}
+        self.running: dict[int, Callable[[Scalar], Scalar]] = {}
 
     # ---- values
 
@@ -124,6 +126,8 @@ class Emitter:
                 return language.cast(LlvmScalar(self.builder, nest.integer(body.slot), np.dtype("i8")), dtype)
             case Result():
                 return self._results[body.of][body.slot]
+            case Accumulate():
+                return self.running[instruction.number](self.value(body.value))
             case _:
                 raise TypeError(f"instruction {instruction.number} has no value here: {body}")
 

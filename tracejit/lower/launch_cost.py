@@ -17,6 +17,7 @@ from tracejit.lower.placement import Placement, placements
 from tracejit.lower.tileable_loop import tiled_loop
 from tracejit.ops.table import OPS
 from tracejit.schedule.kernel import (
+    Accumulate,
     Apply,
     Branch,
     Gather,
@@ -137,6 +138,8 @@ def _inside(
 def _is_scalar(kernel: Kernel, lines: Iterable[Instruction], placement: Placement) -> bool:
     """Whether a stage does one element at a time."""
     bodies = [line.body for line in lines]
+    if kernel.form == "map" and any(isinstance(body, Accumulate) for body in bodies):
+        return True
     if any(isinstance(body, Loop | Branch) for body in bodies):
         return tiled_loop(kernel, placement) is None
     return any(isinstance(body, Gather) for body in bodies)
@@ -153,7 +156,7 @@ def _count(kernel: Kernel, line: Instruction) -> float:
         return 1
     if isinstance(body, Load | Store):
         return 1 if kernel.operands[body.operand].role == "scratch" else 0
-    return 2 if isinstance(body, Reduce) else 0
+    return 2 if isinstance(body, Reduce | Accumulate) else 0
 
 
 def _size(dtype: str) -> int:

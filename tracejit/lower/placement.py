@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tracejit.schedule.kernel import (
+    Accumulate,
     Branch,
     Gather,
     Index,
@@ -40,6 +41,8 @@ class Placement:
         body = instruction.body
         if isinstance(body, Reduce | Product):
             return self._reduced
+        if isinstance(body, Accumulate):
+            return max(self._place.values())
         if isinstance(body, Position):
             return self._place.get(body.axis, 0)
         found = [self.depth(x) for x in arguments(body)]

@@ -17,6 +17,7 @@ from tracejit.lower.placement import Placement, placements
 from tracejit.ops.table import OPS
 from tracejit.records import dataclass
 from tracejit.schedule.kernel import (
+    Accumulate,
     Apply,
     Block,
     Branch,
@@ -134,7 +135,7 @@ class _Printer:
         base, depth = self.depth, self.outer
         self.place(number, stage, placement, depth)
         reduces = [i for i in stage.instructions if isinstance(i.body, Reduce)]
-        for instruction in reduces:
+        for instruction in (*reduces, *(i for i in stage.instructions if isinstance(i.body, Accumulate))):
             self.start(instruction)
         for offset, axis in enumerate(stage.axes):
             self.open(axis)
@@ -173,6 +174,8 @@ class _Printer:
                 self.branch(instruction.number, instruction.body)
             case Product():
                 self.product(instruction.body)
+            case Accumulate():
+                self.step(instruction)
             case _ if self._uses.get(instruction.number):
                 self.define(instruction, at)
 
@@ -300,8 +303,8 @@ class _Printer:
     # ---- reductions
 
     def start(self, instruction: Instruction) -> None:
-        """The accumulator of a reduction."""
-        assert isinstance(instruction.body, Reduce)
+        """The accumulator of a reduction, or of running totals."""
+        assert isinstance(instruction.body, Reduce | Accumulate)
         op = OPS[instruction.body.op]
         assert op.identity is not None
         identity = op.identity(np.dtype(instruction.dtype))
@@ -310,8 +313,8 @@ class _Printer:
         self.line(f"{name} = {_number(identity)}")
 
     def step(self, instruction: Instruction) -> None:
-        """One step of a reduction."""
-        assert isinstance(instruction.body, Reduce)
+        """One step of a reduction, or of running totals."""
+        assert isinstance(instruction.body, Reduce | Accumulate)
         op, value = OPS[instruction.body.op], self.values[instruction.body.value].text
         name = self.values[instruction.number].text
         step = OPS.get(op.resolve.__name__) if op.resolve is not None else None

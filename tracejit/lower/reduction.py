@@ -15,10 +15,10 @@ import numpy as np
 
 from tracejit.lower.abi import accumulator_dtype
 from tracejit.lower.instructions import Emitter
-from tracejit.lower.llvm_types import memory_type, register_type
+from tracejit.lower.llvm_types import memory_type, register_type, word
 from tracejit.lower.scalar_llvm import LlvmScalar, store_value
 from tracejit.ops.table import OPS
-from tracejit.schedule.kernel import Instruction, Reduce
+from tracejit.schedule.kernel import Accumulate, Instruction, Reduce
 from tracejit.vecmath import language
 from tracejit.vecmath.language import Scalar
 
@@ -32,10 +32,10 @@ _NUMBERS = ("nnan", "nsz")
 
 
 class Combiner:
-    """The combining step of one Reduce instruction, in the dtype that it accumulates in."""
+    """The combining step of one Reduce or Accumulate instruction, in the dtype that it accumulates in."""
 
     def __init__(self, emitter: Emitter, instruction: Instruction, value_dtype: str) -> None:
-        assert isinstance(instruction.body, Reduce)
+        assert isinstance(instruction.body, Reduce | Accumulate)
         self.emitter = emitter
         self.body = instruction.body
         self.result_dtype = np.dtype(instruction.dtype)
@@ -106,11 +106,32 @@ class Accumulator(Combiner):
 
     def start(self) -> None:
         """Forget everything."""
-        self.put(self._total, self.identity(self.dtype))
+        self.put(self._total, self._identity())
         if self._nan is not None:
             self.put(self._nan, self.constant(0, self._bits))
         if self.compensated:
             self.put(self._lost, self.identity(self.dtype))
+
+    def _identity(self) -> Scalar:
+        """The neutral element: of an op that skips NaN, among numbers."""
+        identity = OPS[self.op.skips_nan].identity if self.op.skips_nan else self.op.identity
+        assert identity is not None
+        return self.constant(identity(self.dtype), self.dtype)
+
+    def _hidden_infinity(self) -> Scalar:
+        """The neutral element among numbers, which LLVM does not see through.
+
+        Of the constant it would make a step that is done for numbers only, and then not know it for a reduction.
+        """
+        nest, builder = self.emitter.nest, self.emitter.builder
+        infinite = register_type(self.dtype)
+
+        def divide() -> Any:
+            zero = builder.uitofp(builder.lshr(nest.extent(0), word(63)), infinite)  # no extent is negative
+            return builder.fdiv(infinite(-1.0 if self.op.skips_nan == "max" else 1.0), zero)
+
+        key = ("hidden infinity", self.op.name, self.dtype.name)
+        return LlvmScalar(builder, nest.remember(0, key, divide), self.dtype)
 
     def start_block(self) -> None:
         """Begin a block of steps."""
@@ -126,14 +147,20 @@ class Accumulator(Combiner):
         self.put(slot, self.combine(self.get(slot, dtype), value, free=True))
 
     def _step_of_numbers(self, value: Scalar) -> None:
-        """The cheaper step, and whether there ever was a NaN: then the total, whatever it is, does not count."""
+        """The cheaper step, and whether there ever was a NaN: then the total, whatever it is, does not count.
+
+        Where NaN is skipped: whether there ever was a number.
+        """
         assert self.op.of_numbers is not None
+        nan, seen = language.isnan(value), self.constant(-1, self._bits)
+        found = language.select(nan, 0, seen) if self.op.skips_nan else language.select(nan, seen, 0)
+        if self.op.skips_nan:
+            value = language.select(nan, self._hidden_infinity(), value)
         result = self.op.of_numbers(self.get(self._total, self.dtype), value)
         for instruction in (result.value, result.value.operands[0]):  # type: ignore[attr-defined]
             instruction.flags = [*instruction.flags, *_NUMBERS]
         self.put(self._total, result)
-        nan = language.select(language.isnan(value), self.constant(-1, self._bits), 0)
-        self.put(self._nan, self.get(self._nan, self._bits) | nan)
+        self.put(self._nan, self.get(self._nan, self._bits) | found)
 
     def end_block(self) -> None:
         """Add the block to the total."""
@@ -161,7 +188,9 @@ class Accumulator(Combiner):
         """All that was taken in, in the accumulator's dtype."""
         total = self.get(self._total, self.dtype)
         if self._nan is not None:
-            return language.select(self.get(self._nan, self._bits) != 0, float("nan"), total)
+            seen = self.get(self._nan, self._bits) != 0
+            values = (total, float("nan")) if self.op.skips_nan else (float("nan"), total)
+            return language.select(seen, *values)
         return compensate(total, self.get(self._lost, self.dtype)) if self.compensated else total
 
     def result(self) -> Scalar:
@@ -225,6 +254,56 @@ class ColumnAccumulators(Combiner):
     def _write(self, name: str, column: Any, value: Any) -> None:
         with self.emitter.nest.memory():
             store_value(self.emitter.builder, self._at(name, column), value)
+
+
+class RunningTotal(Combiner):
+    """The totals of an Accumulate instruction along a row, one after the other, as NumPy rounds them."""
+
+    def __init__(self, emitter: Emitter, instruction: Instruction) -> None:
+        super().__init__(emitter, instruction, instruction.dtype)
+        self.dtype = self.result_dtype
+        self._total = self.slot(self.dtype)
+
+    def start(self) -> None:
+        """Begin a row."""
+        self.put(self._total, self.identity(self.dtype))
+
+    def step(self, value: Scalar) -> Scalar:
+        """Take in one value; the total up to it."""
+        total = self.rounded(self.get(self._total, self.dtype), value)
+        self.put(self._total, total)
+        return total
+
+    def rounded(self, total: Scalar, value: Scalar) -> Scalar:
+        """One step, rounded to the dtype of the totals."""
+        work = np.dtype(np.float32) if self.dtype == np.float16 else self.dtype
+        step = self.combine(language.cast(total, work), language.cast(value, work), free=False)
+        return language.cast(step, self.dtype)
+
+
+class RunningTotals(RunningTotal):
+    """The same for each place of a tile, in a row on the stack; `column` is the place at hand."""
+
+    def __init__(self, emitter: Emitter, instruction: Instruction, width: int) -> None:
+        super().__init__(emitter, instruction)
+        self._row = emitter.nest.stack_slot(memory_type(self.dtype), width)
+        self.column: Any = None
+
+    def start(self) -> None:
+        self._write(self.identity(self.dtype))
+
+    def step(self, value: Scalar) -> Scalar:
+        total = self.rounded(self.emitter.load(self._at(), self.dtype, self.dtype), value)
+        self._write(total)
+        return total
+
+    def _at(self) -> Any:
+        element = memory_type(self.dtype)
+        return self.emitter.builder.gep(self._row, [self.column], inbounds=True, source_etype=element)
+
+    def _write(self, value: Any) -> None:
+        with self.emitter.nest.memory():
+            store_value(self.emitter.builder, self._at(), value)
 
 
 def two_sum(total: Scalar, part: Scalar, lost: Scalar) -> tuple[Scalar, Scalar]:

@@ -1,6 +1,7 @@
 """The op table: every op of tracejit, each defined in one place."""
 
 from tracejit.ops import (
+    accumulations,
     along_axis,
     arithmetic,
     assignment,
@@ -24,6 +25,7 @@ __all__ = [
     "OPS",
     "SPELLINGS",
     "Op",
+    "accumulations",
     "along_axis",
     "arithmetic",
     "assignment",

@@ -1,4 +1,4 @@
-"""Orders, running totals and quantiles along an axis, by NumPy's own loops.
+"""Orders and quantiles along an axis, by NumPy's own loops.
 
 Where elements are equal, a sort and what is made of it take them in the order in which they stand.
 """
@@ -49,46 +49,6 @@ for _function, _one_core, _doc in (
 ):
     _spelling = (f"numpy.{_function.__name__}",)
     register(Op(_function.__name__, "call", _spelling, _function, one_core=_one_core, batch=call_batch, doc=_doc))
-
-
-# ---- running totals
-
-
-def _from_the_end(a: Any, axis: int) -> Any:
-    return np.flip(np.cumsum(np.flip(a, axis), axis=axis), axis)
-
-
-def _cumsum_jvp(t: Any, out: Any, a: Any, axis: int, dtype: Any) -> Any:
-    return np.cumsum(t, axis=axis, dtype=dtype)
-
-
-def _cumsum_vjp(g: Any, out: Any, a: Any, axis: int, dtype: Any) -> Any:
-    return _from_the_end(g, axis)
-
-
-def _without_first_zero(a: Any, axis: int) -> tuple[Any, Any, Any, Any]:
-    """Where the first zero is, where it or something after it, the running products without it, and safe divisors."""
-    zero = a == 0
-    count = np.cumsum(zero, axis=axis)
-    first = zero & (count == 1)
-    return first, count > 0, np.cumprod(np.where(first, 1, a), axis=axis), np.where(zero, 1, a)
-
-
-def _cumprod_jvp(t: Any, out: Any, a: Any, axis: int, dtype: Any) -> Any:
-    first, after, products, divisors = _without_first_zero(a, axis)
-    # From the first zero on, only its own factor can be left out without the product being zero.
-    total = np.cumsum(np.where(after, 0, t / divisors), axis=axis)
-    return products * np.where(after, np.cumsum(np.where(first, t, 0), axis=axis), total)
-
-
-def _cumprod_vjp(g: Any, out: Any, a: Any, axis: int, dtype: Any) -> Any:
-    first, after, products, divisors = _without_first_zero(a, axis)
-    before = _from_the_end(np.where(after, 0, g * products), axis) / divisors
-    return np.where(first, _from_the_end(np.where(after, g * products, 0), axis), np.where(after, 0, before))
-
-
-library(np.cumsum, "Running sums.", jvp=[_cumsum_jvp], vjp=[_cumsum_vjp])
-library(np.cumprod, "Running products.", jvp=[_cumprod_jvp], vjp=[_cumprod_vjp])
 
 
 # ---- quantiles, along the last axis

@@ -41,6 +41,16 @@ def _smaller(accumulator: Scalar, value: Scalar) -> Scalar:
     return sl.select(value < accumulator, value, accumulator)
 
 
+def _largest_number(accumulator: Scalar, value: Scalar) -> Scalar:
+    known = sl.select(sl.isnan(value), accumulator, sl.maximum(accumulator, value))
+    return sl.select(sl.isnan(accumulator), value, known)
+
+
+def _smallest_number(accumulator: Scalar, value: Scalar) -> Scalar:
+    known = sl.select(sl.isnan(value), accumulator, sl.minimum(accumulator, value))
+    return sl.select(sl.isnan(accumulator), value, known)
+
+
 def _sum_jvp(rules: Any, node: Any, tangents: Sequence[Any]) -> Any:
     return rules.sum(tangents[0], node["axes"])
 
@@ -157,6 +167,42 @@ register(
         vjp=_extremum_vjp,
         batch=_reduction_batch,
         doc="Smallest; NaN if any.",
+    )
+)
+register(
+    Op(
+        "nanmax",
+        "reduce",
+        (),
+        np.nanmax,
+        _largest_number,
+        np.fmax,
+        dtypes="f",
+        identity=lambda dtype: np.nan,
+        of_numbers=_larger,
+        skips_nan="max",
+        jvp=_extremum_jvp,
+        vjp=_extremum_vjp,
+        batch=_reduction_batch,
+        doc="Largest but for NaN; NaN if there is nothing else.",
+    )
+)
+register(
+    Op(
+        "nanmin",
+        "reduce",
+        (),
+        np.nanmin,
+        _smallest_number,
+        np.fmin,
+        dtypes="f",
+        identity=lambda dtype: np.nan,
+        of_numbers=_smaller,
+        skips_nan="min",
+        jvp=_extremum_jvp,
+        vjp=_extremum_vjp,
+        batch=_reduction_batch,
+        doc="Smallest but for NaN; NaN if there is nothing else.",
     )
 )
 register(

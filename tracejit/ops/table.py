@@ -16,7 +16,7 @@ import numpy as np
 from tracejit.records import dataclass
 from tracejit.vecmath.language import Scalar
 
-KINDS = ("source", "elementwise", "reduce", "view", "update", "gather", "contract", "call", "control")
+KINDS = ("source", "elementwise", "reduce", "accumulate", "view", "update", "gather", "contract", "call", "control")
 
 Rule = Callable[..., Any]
 """A structural derivative or batching rule; its first argument is a rule context (see `autodiff.context.Rules`)."""
@@ -31,14 +31,15 @@ class Op:
     spellings: NumPy/SciPy callables that mean this op, as dotted names ("numpy.add", "scipy.special.erf").
     reference: the NumPy callable that the op agrees with, on arrays.
     scalar: elementwise: the scalar definition, a function of `Scalar`s (and of the op's params by keyword);
-            reduce: the combining step `(accumulator, value) -> accumulator`.
+            reduce, accumulate: the combining step `(accumulator, value) -> accumulator`.
     resolve: the NumPy ufunc whose dtype rule is the op's.
     dtypes: kinds of loop dtype that `scalar` handles ("biuf"); for others NumPy is called.
     symbol: how the op prints: "{0} + {1}"; None prints a call by name.
     cost: vector instructions that a register full of elements takes, as `launch_cost.INSTRUCTION` counts them by time:
           what fusion and threading reckon with.
-    identity: reduce: the neutral element for a dtype.
+    identity: reduce, accumulate: the neutral element for a dtype.
     of_numbers: reduce: a cheaper combining step of floats, right where none is NaN; a NaN makes the result NaN.
+    skips_nan: reduce: the op that it is of those floats that are no NaN; of none it is NaN.
     compensated: reduce: a floating-point sum, whose rounding errors the lowering keeps small.
     domain: the interval that random tests draw from.
     ulp: the promised error against the exact result in units in the last place; 0 is bit-equal to NumPy.
@@ -67,6 +68,7 @@ class Op:
     cost: int = 1
     identity: Callable[[np.dtype[Any]], Any] | None = None
     of_numbers: Callable[..., Scalar] | None = None
+    skips_nan: str = ""
     compensated: bool = False
     domain: tuple[float, float] = (-10.0, 10.0)
     ulp: float = 0.0

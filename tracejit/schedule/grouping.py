@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import field
 
 from tracejit.ir.node import Index, Indices, Node, Shape, compose, identity_indices
+from tracejit.ops.table import OPS
 from tracejit.records import dataclass
 
 MAX_ROOTS = 24
 """Roots in one kernel: past it, registers and load ports are what limits."""
+
+
+CHAINED = 4
+"""Instructions an element that may be done in the loop of a running total along a row, which is no vector loop."""
 
 
 @dataclass
@@ -21,11 +26,15 @@ class StageDraft:
 
 @dataclass
 class Group:
-    """The draft of one kernel: outer axes (by length), stages, and its form."""
+    """The draft of one kernel: outer axes (by length), stages, and its form.
+
+    costs: instructions an element of each root.
+    """
 
     form: str
     outer: Shape
     stages: list[StageDraft]
+    costs: dict[int, int] = field(default_factory=dict)
 
     @property
     def roots(self) -> list[Node]:
@@ -51,16 +60,21 @@ class Read:
 
 def domain(root: Node) -> Domain:
     """The loop nest that a root asks for when it is alone."""
-    if root.kind != "reduce":
+    if root.kind not in ("reduce", "accumulate"):
         shape = root.inputs[1].shape if root.kind == "update" else root.shape
         return Domain("map", _long(shape), ())
-    shape, axes = root.inputs[0].shape, root["axes"]
+    shape, axes = root.inputs[0].shape, root["axes"] if root.kind == "reduce" else (root["axis"],)
     kept = _long(tuple(d for axis, d in enumerate(shape) if axis not in axes))
     reduced = _long(tuple(d for axis, d in enumerate(shape) if axis in axes)) or (1,)
     if not kept:
-        return Domain("reduce_all", (), reduced)
+        return Domain("reduce_all" if root.kind == "reduce" else "map", (), reduced)
     last = max((axis for axis, d in enumerate(shape) if d != 1), default=0)
     return Domain("map" if last in axes else "reduce_columns", kept, reduced)
+
+
+def along_row(accumulation: Node) -> bool:
+    """Whether a running total goes along the last of the axes, so that it is a chain; else it runs over whole rows."""
+    return domain(accumulation).form == "map"
 
 
 def _long(shape: Shape) -> Shape:
@@ -111,6 +125,7 @@ def group(roots: list[Node], memory: set[int]) -> list[Group]:
     groups: list[Group] = []
     place: dict[int, int] = {}
     readers: dict[int, list[Read]] = {id(root): memory_reads(root, memory) for root in roots}
+    costs = {id(root): work(root, memory) for root in roots}
     for root in roots:
         reads = readers[id(root)]
         first = max([place[id(r.source)] for r in reads if id(r.source) in place], default=0)
@@ -120,7 +135,7 @@ def group(roots: list[Node], memory: set[int]) -> list[Group]:
                 break
         else:
             own = domain(root)
-            groups.append(Group(own.form, own.outer, [StageDraft(own.inner, [root])]))
+            groups.append(Group(own.form, own.outer, [StageDraft(own.inner, [root])], costs))
             place[id(root)] = len(groups) - 1
     return groups
 
@@ -143,7 +158,9 @@ def _joins(
         return _join_full(target, root, own, inside)
     if own.form == target.form and own.outer == target.outer and own.inner == target.stages[0].inner:
         return _join_same_stage(target, root, inside)
-    if own.form == "map" and target.form in ("reduce_columns", "reduce_all") and own.outer == target.outer:
+    if own.form == "map" and not own.inner and _follows_running_totals(target, root):
+        return _join_same_stage(target, root, inside)
+    if own.form == "map" and not own.inner and target.form.startswith("reduce") and own.outer == target.outer:
         return _join_epilogue(target, root, inside)
     return False
 
@@ -189,9 +206,10 @@ def _join_rows(target: Group, root: Node, own: Domain, inside: list[Read]) -> bo
         # A reduction joins an elementwise group by turning its trailing axes into the row.
         if not inside or target.outer != outer + inner or not all(_same_place(read, shape) for read in inside):
             return False
+        if root.kind == "accumulate" and not outer:
+            return False  # many threads compute what one of them then adds up
         target.outer, target.stages = outer, [StageDraft(inner, target.roots)]
-        target.stages[0].roots.append(root)
-        return True
+        return _into_stage(target, root, inner, inside, shape)
     if outer != target.outer or not all(_outer_place(read, shape, outer) for read in inside):
         return False
     return _into_stage(target, root, inner, inside, shape)
@@ -205,11 +223,48 @@ def _into_stage(target: Group, root: Node, inner: Shape, inside: list[Read], sha
         same = read.source.kind != "reduce" and target.stages[stage].inner == inner and _same_place(read, shape)
         earliest = max(earliest, stage if same else stage + 1)
     for draft in target.stages[earliest:]:
-        if draft.inner == inner:
+        if draft.inner == inner and _in_one_loop(draft, root, target.costs):
             draft.roots.append(root)
             return True
+    if not target.outer:
+        return False
     target.stages.append(StageDraft(inner, [root]))
     return True
+
+
+def _in_one_loop(draft: StageDraft, root: Node, costs: dict[int, int]) -> bool:
+    """Whether a root may share the loop of a stage: the chain of a running total has room for little else."""
+    roots = [*draft.roots, root]
+    if not any(other.kind == "accumulate" for other in roots):
+        return True
+    return all(costs[id(other)] <= CHAINED for other in roots)
+
+
+def work(root: Node, memory: set[int]) -> int:
+    """Instructions an element that computing a root takes, down to what is in memory."""
+    total, pending, seen = 0, [root], set()
+    while pending:
+        node = pending.pop()
+        if id(node) in seen or (node is not root and id(node) in memory):
+            continue
+        seen.add(id(node))
+        total += OPS[node.op].cost if node.kind in ("elementwise", "gather") else 0
+        pending.extend(node.inputs)
+    return total
+
+
+def _follows_running_totals(target: Group, root: Node) -> bool:
+    """Whether a root computes elements of the shape of the running totals in a group over columns."""
+    if target.form != "reduce_columns":
+        return False
+    return any(other.kind == "accumulate" and _long(other.shape) == _long(root.shape) for other in target.roots)
+
+
+def _summed(root: Node) -> tuple[int, ...]:
+    """The axes that a reduction or a running total goes along, among those of its operand that are long."""
+    axes = root["axes"] if root.kind == "reduce" else (root["axis"],)
+    long = [axis for axis, dimension in enumerate(root.inputs[0].shape) if dimension != 1]
+    return tuple(place for place, axis in enumerate(long) if axis in axes)
 
 
 def _join_full(target: Group, root: Node, own: Domain, inside: list[Read]) -> bool:
@@ -229,8 +284,13 @@ def _join_full(target: Group, root: Node, own: Domain, inside: list[Read]) -> bo
 
 
 def _join_same_stage(target: Group, root: Node, inside: list[Read]) -> bool:
-    """A column reduction beside others of the same input."""
-    if inside:
+    """A reduction of columns beside others of the same input; running totals, and what is made of them in place."""
+    shape, first = domain_shape(root), {id(r) for r in target.stages[0].roots if r.kind != "reduce"}
+    if not all(id(read.source) in first and _same_place(read, shape) for read in inside):
+        return False
+    # Axes of one length are not yet one axis.
+    roots = [other for other in (*target.stages[0].roots, root) if other.kind in ("reduce", "accumulate")]
+    if inside and len({_summed(other) for other in roots}) > 1:
         return False
     target.stages[0].roots.append(root)
     return True

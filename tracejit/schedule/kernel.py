@@ -37,7 +37,10 @@ CHUNK = 1 << 16
 """Elements of the reduced axis that one unit of a `reduce_all` kernel covers."""
 
 TILE = 2048
-"""Columns that one unit of a `reduce_columns` kernel covers when it has a single outer axis."""
+"""Most columns that one unit of a `reduce_columns` kernel covers when it has a single outer axis."""
+
+NARROW_TILE = 512
+"""Columns of a unit that are still long stretches of memory; of fewer than twice `TILE` there are two units."""
 
 
 PANEL_WIDTH = (48, 256)
@@ -156,6 +159,14 @@ class Reduce:
 
 
 @dataclass(frozen=True)
+class Accumulate:
+    """The running total of `value` along the only axis of the stage it stands in, by the accumulate op named `op`."""
+
+    op: str
+    value: int
+
+
+@dataclass(frozen=True)
 class Product:
     """tile[i, columns] = sum over j of left[i, j] * panel[j, columns], for all rows i and columns of a tile at once.
 
@@ -233,6 +244,7 @@ Body: TypeAlias = (
     | Position
     | IntegerValue
     | Reduce
+    | Accumulate
     | Product
     | Carry
     | Loop
@@ -262,7 +274,7 @@ def arguments(body: Body) -> tuple[int, ...]:
     match body:
         case Apply():
             return body.args
-        case Store() | Reduce():
+        case Store() | Reduce() | Accumulate():
             return (body.value,)
         case Gather():
             return tuple(x for x in body.indices if isinstance(x, int))

@@ -74,7 +74,11 @@ class KernelBuilder(KernelDraft):
             number = self._emit(k.Reduce(root.op, value), root.dtype.name)
             self.results[id(root)] = number
             return
-        value = self._value(root.inputs[1] if root.kind == "update" else root, axes)
+        if root.kind == "accumulate":
+            value = self._emit(k.Accumulate(root.op, self._value(root.inputs[0], axes)), root.dtype.name)
+            self.done[self._key(root, axes)] = value
+        else:
+            value = self._value(root.inputs[1] if root.kind == "update" else root, axes)
         if root.kind == "update":
             self._store(root, root.shape, compose(root["indices"], axes), value)
         elif id(root) in self.stored or self._needed_later(root):
@@ -111,8 +115,27 @@ class KernelBuilder(KernelDraft):
             kept, reduced = iter(outer), iter(inner)
             sources = [reduced if axis in root["axes"] else kept for axis in range(len(shape))]
             return tuple(IrIndex(next(s)) if d != 1 else IrIndex(None) for s, d in zip(sources, shape, strict=True))
-        order = iter((*outer, *inner))
+        along = self._along(root)
+        if along is not None:
+            kept, summed = iter(outer), iter(inner)
+            places = [next(summed) if axis == along else next(kept) for axis, d in enumerate(shape) if d != 1]
+            order = iter(places)
+        else:
+            order = iter((*outer, *inner))
         return tuple(IrIndex(next(order)) if d != 1 else IrIndex(None) for d in shape)
+
+    def _along(self, root: Node) -> int | None:
+        """The axis of the running totals that the root's stage computes over columns; None for any other stage."""
+        if root.kind == "accumulate":
+            return int(root["axis"])
+        roots = self.group.stages[self.stage].roots
+        found = next((other for other in roots if other.kind == "accumulate"), None)
+        if found is None or self.group.form != "reduce_columns":
+            return None
+        # Shapes agree but for axes of length one.
+        before = sum(d != 1 for d in found.shape[: found["axis"]])
+        long = [axis for axis, d in enumerate(root.shape) if d != 1]
+        return long[before] if found.shape[found["axis"]] != 1 else -1
 
     # Values
 

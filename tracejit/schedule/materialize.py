@@ -14,6 +14,7 @@ from tracejit.ir.graph import Graph
 from tracejit.ir.node import Indices, Node, compose, identity_indices, in_order
 from tracejit.ops.table import OPS
 from tracejit.records import dataclass
+from tracejit.schedule.grouping import CHAINED, along_row, work
 from tracejit.schedule.native_control import survey
 from tracejit.schedule.panel_products import PanelProduct
 
@@ -51,7 +52,7 @@ def in_memory_by_nature(node: Node) -> bool:
     if node.op in ("loop", "branch"):
         return survey(node) is None
     memory_ops = ("input", "parameter", "empty", "scalars", "reshape", "part")
-    return node.kind in ("reduce", "update", "contract", "call") or node.op in memory_ops
+    return node.kind in ("reduce", "accumulate", "update", "contract", "call") or node.op in memory_ops
 
 
 def levels(graph: Graph) -> dict[int, int]:
@@ -68,6 +69,8 @@ def iteration_space(node: Node) -> tuple[object, ...]:
     """What tells apart the loop nests that compute roots: shape, and for a reduction its axes."""
     if node.kind == "reduce":
         return (*node.inputs[0].shape, "over", node["axes"])
+    if node.kind == "accumulate":
+        return (*node.shape, "over", (node["axis"],))
     if node.kind == "update":
         return node.inputs[1].shape
     return node.shape
@@ -91,6 +94,7 @@ def materialized(graph: Graph, products: Mapping[int, PanelProduct], fastmath: b
     uses: dict[int, set[Use]] = {}
     for node in reversed(graph.nodes):
         key = id(node)
+        memory |= {id(source) for source in _heavy_before_chain(node, memory)}
         if key not in memory and node.kind in ("elementwise", "gather"):
             found = uses.get(key, set())
             if _repeats(found, costs[key]) or (fastmath and len({use.after for use in found if use.after}) > 1):
@@ -120,6 +124,16 @@ def _needs_memory(node: Node) -> tuple[Node, ...]:
     if node.kind == "gather":
         return node.inputs[:1]
     return node.inputs[:1] if node.kind == "update" else ()
+
+
+def _heavy_before_chain(node: Node, memory: set[int]) -> tuple[Node, ...]:
+    """What a running total along a row adds up, if that is worth a vector loop; the running total is a chain."""
+    if node.kind != "accumulate" or not along_row(node):
+        return ()
+    source = node.inputs[0]
+    while source.op == "view":
+        source = source.inputs[0]
+    return (source,) if source.kind == "elementwise" and work(source, memory) > CHAINED else ()
 
 
 def viewed(node: Node) -> Node:
@@ -183,7 +197,7 @@ def _spread_uses(node: Node, is_root: bool, before: tuple[int, int], uses: dict[
                 uses.setdefault(id(lookup.node), set()).add(Use((node,), lookup.indices))
         return
     if is_root:
-        if node.kind not in ("elementwise", "view", "gather", "reduce", "update") or node.op == "reshape":
+        if node.kind not in ("elementwise", "view", "gather", "reduce", "accumulate", "update") or node.op == "reshape":
             return
         domain = (
             node.inputs[0].shape

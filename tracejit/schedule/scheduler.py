@@ -349,7 +349,7 @@ def _nearly_covers(update: Node) -> bool:
 
 def _computed_by_kernel(node: Node) -> bool:
     return (
-        node.kind in ("elementwise", "reduce", "gather", "update")
+        node.kind in ("elementwise", "reduce", "accumulate", "gather", "update")
         or node.op in ("view", "iota")
         or (node.op == "part" and is_native(node.inputs[0]))
         or (node.op in ("constant", "scalar") and not node.shape)

@@ -76,6 +76,8 @@ def dispatch_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], option
     elif method == "outer":
         left, right = (as_tracer(current(), value) for value in inputs)
         result = _call_ufunc(ufunc, (left.reshape(left.shape + (1,) * right.ndim), right), options)
+    elif method == "accumulate":
+        result = HANDLERS["accumulate"](ufunc, inputs, options)
     elif method == "at":
         return HANDLERS["ufunc_at"](ufunc, *inputs)
     elif method == "reduceat":

@@ -249,7 +249,7 @@ def reduce(op: Op, value: Any, axis: Any = None, keepdims: bool = False, dtype: 
     # NumPy takes axis 0 or -1 of an array without axes, too.
     axes = () if not tracer.ndim and axis in (0, -1) else normalize_axes(axis, tracer.ndim)
     node = _reduction_operand(trace, op, tracer, dtype)
-    if op.identity is not None and op.name in ("max", "min"):
+    if op.of_numbers is not None:
         _check_not_empty(trace, op, node.shape, axes)
     # A reduced axis of length one needs no loop, but the reduction itself stays (a sum of -0.0, a cast).
     kept = tuple(d for position, d in enumerate(node.shape) if position not in axes)

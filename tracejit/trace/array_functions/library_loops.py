@@ -130,29 +130,6 @@ def digitize(x: Any, bins: Any, right: bool = False) -> Any:
     return call_node(np.digitize, (tracer, edges), {"right": bool(right)}, shape, np.intp, scalar=not shape)
 
 
-def _cumulative(function: Any, ufunc: np.ufunc) -> None:
-    def call(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
-        tracer = asarray(a)
-        if axis is None:
-            tracer, axis = reshape(tracer, (-1,)), 0
-        small = tracer.dtype.kind in "biu" and tracer.dtype.itemsize < 8
-        target = (
-            np.dtype(dtype)
-            if dtype is not None
-            else np.result_type(tracer.dtype, np.uint64 if tracer.dtype.kind == "u" else np.int64)
-            if small
-            else tracer.dtype
-        )
-        result = call_node(function, (tracer,), {"axis": axis, "dtype": target}, tracer.symbolic_shape, target)
-        return result if out is None else write_out(out, result)
-
-    implements(function)(call)
-
-
-_cumulative(np.cumsum, np.add)
-_cumulative(np.cumprod, np.multiply)
-
-
 @implements(np.result_type)
 def result_type(*items: Any) -> Any:
     return np.result_type(*(item.dtype if isinstance(item, Tracer) else getattr(item, "value", item) for item in items))

@@ -59,16 +59,14 @@ def nanmean(tracer: Tracer, axis: Any, keepdims: bool) -> Any:
     return elementwise(OPS["divide"], total, _count(tracer, axis, keepdims))
 
 
-def _extremum(name: str, beyond: float) -> Callable[[Tracer, Any, bool], Any]:
-    def call(tracer: Tracer, axis: Any, keepdims: bool) -> Any:
-        found = reduce(OPS[name], where(_holes(tracer), beyond, tracer), axis, keepdims)
-        return where(reduce(OPS["all"], _holes(tracer), axis, keepdims), np.nan, found)
-
-    return call
+@_without_nan(np.max)
+def nanmax(tracer: Tracer, axis: Any, keepdims: bool) -> Any:
+    return reduce(OPS["nanmax"], tracer, axis, keepdims)
 
 
-_without_nan(np.max)(_extremum("max", -np.inf))
-_without_nan(np.min)(_extremum("min", np.inf))
+@_without_nan(np.min)
+def nanmin(tracer: Tracer, axis: Any, keepdims: bool) -> Any:
+    return reduce(OPS["nanmin"], tracer, axis, keepdims)
 
 
 @_without_nan(np.var)
