@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import cache
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from tracejit.runtime.threads import get_num_threads
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 FEWEST_ELEMENTS = 8192
 """Elements of all operands below which waking a thread costs more than it gains (sorting them takes 0.1 ms)."""
@@ -22,7 +25,9 @@ FEWEST_ELEMENTS = 8192
 @cache
 def _threads(process: int, count: int) -> ThreadPoolExecutor:
     """The threads besides the calling one; those of a process are not there in its forks."""
-    return ThreadPoolExecutor(count, thread_name_prefix="tracejit")
+    futures: Any = import_module("concurrent.futures")  # takes six milliseconds, and few programs need it
+    pool: ThreadPoolExecutor = futures.ThreadPoolExecutor(count, thread_name_prefix="tracejit")
+    return pool
 
 
 def together(elements: int, *calls: Callable[[], Any]) -> list[Any]:
