@@ -208,13 +208,14 @@ class Body:
         stored = np.dtype(self.kernel.operands[operand].dtype)
         if stored == _BOOL:
             return cast(self.text.value(f"{element} != uint8(0)", _BOOL), dtype)
-        return cast(self.text.value(element, stored), dtype)
+        known = element.isidentifier()
+        return cast(TextScalar(self.text, element, stored) if known else self.text.value(element, stored), dtype)
 
     def store(self, body: Store) -> None:
         """Write an element, or keep it for a vector of them."""
         stored = self.memory_text(self.value(body.value), body.operand)
         if body in self.stored:
-            self.stored[body].append(self.text.define(stored))
+            self.stored[body].append(stored if stored.isidentifier() else self.text.define(stored))
         else:
             self.guarded(f"{self.element(body.operand, self.places(body.operand, body.indices))} = {stored}")
 
