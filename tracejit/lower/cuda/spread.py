@@ -72,7 +72,7 @@ def _is_dense(kernel: Kernel, axis: int, body: Load | Store) -> bool:
     """Do places along the axis follow each other in memory, from an address that can be aligned?"""
     operand: Operand = kernel.operands[body.operand]
     along = [d for d, index in enumerate(body.indices) if index.axis == axis]
-    if len(along) != 1 or operand.role == "scratch":
+    if len(along) != 1 or operand.role == "scratch" or np.dtype(operand.dtype).kind == "c":
         return False
     return operand.unit[along[0]] and body.indices[along[0]] == Index(axis)
 
