@@ -197,3 +197,70 @@ def test_an_index_out_of_bounds_leaves_the_argument_as_it_is() -> None:
     with pytest.raises(IndexError):
         jitted(out, a, np.array([4, 2, 9]))
     np.testing.assert_array_equal(out, a[1:4] * 2)
+
+
+PASSING: dict[str, Callable[..., Any]] = {
+    "rows, then all": lambda x, a: (x.__setitem__(0, x[0] + 1), x.__imul__(2.0), None)[2],
+    "a copy that passes": lambda x, a: (t := x.copy(), t.__setitem__(0, 5.0), x.__setitem__(slice(None), t * a), None)[
+        3
+    ],
+    "a copy that is given out": lambda x, a: (
+        t := x.copy(),
+        t.__setitem__(0, 5.0),
+        x.__setitem__(slice(None), t * a),
+    )[0],
+    "a view of it given out": lambda x, a: (
+        t := x.copy(),
+        t.__setitem__(0, 5.0),
+        x.__setitem__(slice(None), t * a),
+    )[0][1:],
+    "turned": lambda x, a: (x.__setitem__(0, 7.0), x.__setitem__(slice(None), x[::-1] * a), None)[2],
+    "transposed": lambda x, a: (x.__setitem__(0, 7.0), x.__setitem__(slice(None), x.T * a), None)[2],
+    "a product of it": lambda x, a: (x.__setitem__(0, 7.0), x.__setitem__(slice(None), x @ a), None)[2],
+    "the old value later": lambda x, a: (
+        old := x.copy(),
+        x.__setitem__(0, 7.0),
+        x.__imul__(2.0),
+        x.__iadd__(old),
+        None,
+    )[4],
+    "two copies": lambda x, a: (
+        t := x.copy(),
+        u := x.copy(),
+        t.__setitem__(0, 1.0),
+        u.__setitem__(1, 2.0),
+        x.__setitem__(slice(None), t @ u),
+        None,
+    )[5],
+    "another argument": lambda x, a: (x.__setitem__(0, a[1]), a.__setitem__(slice(None), x * 2), x.__imul__(a), None)[
+        3
+    ],
+}
+
+
+@pytest.mark.parametrize("name", PASSING)
+def test_copies_in_the_memory_of_an_argument(name: str) -> None:
+    jitted = tj.jit(PASSING[name])
+    for _ in range(3):
+        x, a = RNG.random((5, 5)), RNG.random((5, 5))
+        mine, same = (x.copy(), a.copy()), (x.copy(), a.copy())
+        found, wanted = jitted(*mine), PASSING[name](*same)
+        for one, other in zip(mine, same, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-13)
+        if wanted is not None:
+            np.testing.assert_allclose(found, wanted, rtol=1e-13)
+            assert not np.shares_memory(found, mine[0])
+
+
+def test_an_error_leaves_the_argument_as_it_is() -> None:
+    def function(x: Any, places: Any) -> None:
+        t = x.copy()
+        t[0] = 5.0
+        x[:] = t[places]
+
+    jitted, x = tj.jit(function), RNG.random(4)
+    jitted(x, np.array([0, 1, 2, 3]))
+    before = x.copy()
+    with pytest.raises(IndexError):
+        jitted(x, np.array([3, 2, 1, 9]))
+    np.testing.assert_array_equal(x, before)

@@ -7,7 +7,7 @@ Of a copy that stays, what a kernel then overwrites is left out: a sweep over th
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
 
 from tracejit.ir.size import Dimension, add
@@ -122,8 +122,10 @@ class _Coalescing:
         if copy.source.kind == "argument":
             final = dict(self.program.writebacks).get(copy.source.leaf)
             mentions = [self.steps[place] for place in self.places[copy.target]]
-            if final != copy.target or any(isinstance(s, Loop) and copy.target in s.carries for s in mentions):
+            if any(isinstance(s, Loop) and copy.target in s.carries for s in mentions):
                 # A loop's variable holds other memory after each iteration.
+                return False
+            if final is None or (final != copy.target and not self._is_passing(position, copy)):
                 return False
         aliases = self._aliases(copy.source)
         for place in {place for alias in aliases for place in self.places[alias] if place > position}:
@@ -133,6 +135,12 @@ class _Coalescing:
             if not _reads_where_it_writes(later, copy, aliases):
                 return False
         return not any(output in aliases for output in self.program.outputs)
+
+    def _is_passing(self, position: int, copy: Copy) -> bool:
+        """Whether the copy of an argument is nothing that comes out, and the argument gets a later value for certain."""
+        aliases = self._aliases(copy.target)
+        given = any(output in aliases for output in self.program.outputs)
+        return not given and _cannot_fail(self.steps[position:])
 
     def _aliases(self, source: Buffer) -> set[Buffer]:
         """A buffer and the views of it."""
@@ -173,6 +181,16 @@ def _mentioned(step: Step) -> Iterator[Buffer]:
 
 def _allocates(step: Step, buffer: Buffer) -> bool:
     return isinstance(step, Allocate) and step.target == buffer
+
+
+def _cannot_fail(steps: Sequence[Step | None]) -> bool:
+    """Whether the steps are kernels that meet no index out of bounds, products, copies and views."""
+    for step in steps:
+        if not isinstance(step, (Allocate, View, Multiply, Copy, Launch, type(None))):
+            return False
+        if isinstance(step, Launch) and any(isinstance(line.body, k.Gather) for line in step.kernel.instructions):
+            return False
+    return True
 
 
 def _aliases(program: Program, source: Buffer) -> set[Buffer]:
@@ -273,7 +291,8 @@ def _write_results_in_place(program: Program, contiguous: Container[int]) -> Pro
             for later in program.steps[position:]
         ):
             continue
-        fits = leaf in contiguous or (isinstance(step, Launch) and _unit_strides_hold(step, result, argument))
+        early = leaf in contiguous and _cannot_fail(program.steps[position:])
+        fits = early or (isinstance(step, Launch) and _unit_strides_hold(step, result, argument))
         if argument in program.outputs or not fits:
             continue
         program = _renamed(program, -1, copy)
@@ -285,10 +304,7 @@ def _is_only_written(program: Program, position: int, leaf: int, result: Buffer)
     given = program.outputs.count(result) > sum(buffer == result for _, buffer in program.writebacks)
     if given or any(b.kind == "argument" and b.leaf == leaf for b in program.outputs):
         return False
-    later = [step.kernel for step in program.steps[position:] if isinstance(step, Launch)]
-    if len(later) < sum(not isinstance(step, (Allocate, View, Multiply, Copy)) for step in program.steps[position:]):
-        return False
-    return not any(isinstance(line.body, k.Gather) for kernel in later for line in kernel.instructions)
+    return _cannot_fail(program.steps[position:])
 
 
 def _unit_strides_hold(launch: Launch, result: Buffer, argument: Buffer) -> bool:
