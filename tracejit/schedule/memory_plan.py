@@ -137,7 +137,7 @@ class _Coalescing:
         return not any(output in aliases for output in self.program.outputs)
 
     def _is_passing(self, position: int, copy: Copy) -> bool:
-        """Whether the copy of an argument is nothing that comes out, and the argument gets a later value for certain."""
+        """Whether an argument's copy is nothing that comes out, and the argument gets a later value for certain."""
         aliases = self._aliases(copy.target)
         given = any(output in aliases for output in self.program.outputs)
         return not given and _cannot_fail(self.steps[position:])
