@@ -547,3 +547,11 @@ def test_an_object_that_can_be_called_has_a_name_in_messages() -> None:
     assert jitted(np.ones(2)).tolist() == [2, 2]
     with pytest.raises(np.linalg.LinAlgError):
         jitted(np.ones(()))
+
+
+def test_a_row_that_is_a_diagonal_is_not_fetched_ahead() -> None:
+    def scaled(a: Any) -> Any:
+        return np.linalg.trace(a)[:, None] * np.linalg.diagonal(a)
+
+    a = np.random.default_rng(0).random((5, 4, 4))
+    np.testing.assert_allclose(tj.jit(scaled)(a), scaled(a), rtol=1e-14)

@@ -48,6 +48,8 @@ def _is_row(kernel: Kernel, stage: Stage, body: Load) -> bool:
         return False
     last = body.indices[-1] if body.indices else None
     along = last is not None and last.axis == stage.axes[0] and last.step == 1
+    if any(index.axis == stage.axes[0] for index in body.indices[:-1]):  # a diagonal
+        return False
     return along and kernel.operands[body.operand].unit[-1] and _own_dimension(kernel, body) is not None
 
 
