@@ -58,7 +58,8 @@ def factors(kernel: Kernel) -> Factors | None:
     if set(by_place) != {(True, False), (False, True)}:
         return None
     pairs = (("multiply", "sum"), ("logical_and", "any"))
-    ways = [(Apply(op, (first.number, second.number)), Reduce(total, multiply.number)) for op, total in pairs]
+    orders = ((first.number, second.number), (second.number, first.number))
+    ways = [(Apply(op, args), Reduce(total, multiply.number)) for op, total in pairs for args in orders]
     if (multiply.body, reduce.body) not in ways:
         return None
     return Factors(by_place[True, False], by_place[False, True], multiply, reduce)
