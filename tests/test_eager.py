@@ -721,3 +721,10 @@ def test_derivatives_kept_are_bounded_and_shared(monkeypatch: pytest.MonkeyPatch
         for function in (np.sum, np.mean, np.max, np.min):
             np.sum(function(x, axis=axis)).backward()
     assert len(derivatives._KEPT) <= 8
+
+
+def test_a_function_of_an_op_is_compiled_for_any_number_of_types() -> None:
+    arrays = [np.ones((2,) * rank, dtype) for dtype in "fdilhq" for rank in range(1, 7)]
+    for x in arrays:
+        for axis in (None, *range(-x.ndim, x.ndim)):
+            assert (tj.nanmax(x, axis=axis) == 1).all()

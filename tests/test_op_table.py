@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -382,11 +383,12 @@ def test_reduction_axes(op: Op, dtype: np.dtype[Any]) -> None:
     if dtype.kind == "f":
         cases.append(np.full((2, 3, 2), -0.0, dtype))
     for x in cases:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "All-NaN")  # where NumPy is called
             expected, actual = reduced(x), jitted(x)
         for (axis, keepdims), got, wanted in zip(calls, actual, expected, strict=True):
             check_reduction(op, got, wanted, x, axis, f"{op.name}({dtype}{x.shape}, {axis}, {keepdims})")
-    if op.identity is not None:
+    if op.identity is not None and not (op.skips_nan and dtype == np.float16):  # NumPy is called for those
         assert jitted.stats.plain_calls == 0
 
 
@@ -449,6 +451,8 @@ def test_reduction_bad_axis(op: Op, axis: Any) -> None:
 @reduce_ops
 def test_reduction_method_and_out(op: Op) -> None:
     """`x.sum(axis)` and `out=` are the function."""
+    if not hasattr(np.ndarray, op.name):
+        pytest.skip("no method of arrays, and no out=")
 
     def both(x: np.ndarray, out: np.ndarray) -> tuple[Any, Any]:
         returned = spelt(op)(x, axis=1, out=out)

@@ -301,8 +301,8 @@ import os, signal, threading, time, numpy as np, tracejit as tj
 f = tj.jit(lambda x: np.sin(x) * np.exp(x))
 x = np.ones(400_000)
 f(x)
-threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-try:
+try:  # entered first: the timer may fire at any moment once it runs
+    threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     time.sleep(60)
 except KeyboardInterrupt:
     print("interrupted")

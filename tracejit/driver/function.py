@@ -107,6 +107,7 @@ class Jitted(Dispatched):
     """
 
     __name__: str
+    most_traces: float = MAX_TRACES
 
     def __init__(
         self,
@@ -196,7 +197,7 @@ class Jitted(Dispatched):
             result = root.function(args, kwargs)
             if result is not MISS:
                 return result
-        if self.plain_reason is not None or len(self.roots) >= MAX_TRACES:
+        if self.plain_reason is not None or len(self.roots) >= self.most_traces:
             return MISS
         return self._trace_call(Run(self, args, kwargs))
 
@@ -204,10 +205,10 @@ class Jitted(Dispatched):
         handler = _handler(args, kwargs)
         if handler is not None:
             return handler(self, args, kwargs)
-        if self.plain_reason is not None or len(self.roots) >= MAX_TRACES:
+        if self.plain_reason is not None or len(self.roots) >= self.most_traces:
             if self.plain_reason is None and not self.overfull:
                 self.overfull = True
-                self.reasons.append(f"more than {MAX_TRACES} traces; further argument types run as plain NumPy")
+                self.reasons.append(f"more than {self.most_traces} traces; further argument types run as plain NumPy")
             return self.run_plain(args, kwargs)
         return self.trace_run(Run(self, args, kwargs))
 

@@ -7,6 +7,7 @@ on traced values the op is recorded.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from functools import cache, wraps
 from typing import Any
@@ -62,6 +63,7 @@ def _library_function(op: Op) -> Callable[..., Any]:
     traced.__signature__ = inspect.signature(reference)  # type: ignore[attr-defined]
     traced.__name__ = traced.__qualname__ = op.name
     compiled = Jitted(traced, op.options, False, False)
+    compiled.most_traces = math.inf
 
     @wraps(reference)
     def call(*args: Any, **given: Any) -> Any:
@@ -97,6 +99,8 @@ def _table_function(op: Op) -> Callable[..., Any]:
     traced.__doc__ = _documentation(op)
     compiled = Jitted(traced, ("axis", "keepdims") if op.kind == "reduce" else (), False, False)
     compiled.disabled = compiled.disabled and op.reference is not None
+    # `traced` records and does nothing else, so it never runs as it is; types, ranks and axes are only so many.
+    compiled.most_traces = math.inf
 
     def call(*args: Any, **options: Any) -> Any:
         if ACTIVE.trace is not None:
