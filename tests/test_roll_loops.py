@@ -12,6 +12,7 @@ import tracejit as tj
 from tracejit.ir.node import Index
 from tracejit.passes import repetition
 from tracejit.passes.even_steps import moving
+from tracejit.schedule.steps import Copy
 
 RNG = np.random.default_rng(3)
 
@@ -262,3 +263,18 @@ def test_numbers_that_are_broadcast_stay_numbers() -> None:
     np.testing.assert_allclose(jitted(u.copy(), 0.1), heated(u.copy(), 0.1), rtol=1e-11)
     (loop,) = [node for node in jitted.roots[0].graph.nodes if node.op == "loop"]
     assert loop["constants"] == 0
+
+
+def test_where_nothing_becomes_a_loop_memory_is_written_in_place() -> None:
+    def factor(a: Any) -> Any:
+        for j in range(a.shape[0]):
+            a[j, j] = np.sqrt(a[j, j] - a[j, :j] @ a[j, :j])
+            a[j + 1 :, j] = (a[j + 1 :, j] - a[j + 1 :, :j] @ a[j, :j]) / a[j, j]
+
+    m = RNG.random((90, 90))
+    a = m @ m.T + 90 * np.eye(90)
+    found = a.copy()
+    jitted = tj.jit(factor)
+    jitted(found)
+    np.testing.assert_allclose(np.tril(found), np.linalg.cholesky(a), rtol=1e-11)
+    assert not [step for step in jitted.roots[0].program.steps if isinstance(step, Copy)]

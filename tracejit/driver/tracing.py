@@ -27,7 +27,6 @@ from tracejit.ir.graph import Graph
 from tracejit.ir.node import Node
 from tracejit.lower.linking import NotNative
 from tracejit.passes.erase_markers import erase_markers
-from tracejit.passes.forward_stores import forward_stores
 from tracejit.passes.pipeline import optimize
 from tracejit.passes.roll_loops import roll_loops
 from tracejit.passes.unify_sizes import unify_sizes
@@ -260,7 +259,7 @@ class Tracing:
         trace = self.trace
         writebacks = [(s.leaf, n) for n, s in enumerate(live) if s.leaf is not None and s.mutated]
         pending_graph = self._graph([storage.node for storage in live] + extra)
-        traced = unify_sizes(roll_loops(forward_stores(pending_graph)), trace.canonical)
+        traced = unify_sizes(roll_loops(pending_graph), trace.canonical)
         refuse_leaks(traced)
         graph = called_totals(optimize(erase_markers(traced), self.jitted.check), self.target.calls)
         layouts = _layouts(trace)

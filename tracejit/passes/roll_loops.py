@@ -21,6 +21,7 @@ import numpy as np
 from tracejit.ir.graph import Graph, literal
 from tracejit.ir.node import SEVERAL, ArrayType, Builder, Index, Indices, Node
 from tracejit.passes.even_steps import moving
+from tracejit.passes.forward_stores import forward_stores
 from tracejit.passes.repetition import FEWEST_NODES, Repetition, find_repetition, token, weight, with_fewest_carries
 from tracejit.records import dataclass
 
@@ -34,6 +35,13 @@ Slot: TypeAlias = tuple[str, int]
 
 
 def roll_loops(graph: Graph) -> Graph:
+    forwarded = forward_stores(graph)
+    rolled = _rolled(forwarded)
+    # Where nothing became a loop, reads stay at the last version of an array: then its memory is written in place.
+    return graph if rolled is forwarded else rolled
+
+
+def _rolled(graph: Graph) -> Graph:
     begin = 0
     while sum(map(weight, graph.nodes)) >= FEWEST_NODES:
         order = sorted((n for n in graph.nodes if n.kind != "source"), key=lambda node: node.serial)
