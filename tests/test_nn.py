@@ -429,6 +429,18 @@ def test_loss_curves_of_eager_and_compiled_training_agree():
             curve.append(float(loss))
         curves.append(curve)
     np.testing.assert_allclose(*curves, atol=1e-6)
+    np.testing.assert_allclose(_curve_in_graph_mode(x, y), curves[0], atol=1e-6)
+
+
+def _curve_in_graph_mode(x, y):
+    tj.random.seed(7)
+    graph = tj.graph.model_graph(Net(), x)
+    with graph.as_default(), tj.graph.Session() as session:
+        wanted = tj.graph.placeholder(np.float32, y.shape)
+        loss = tj.graph.reduce_mean(tj.graph.square(graph.outputs - wanted))
+        train = tj.graph.train.MomentumOptimizer(0.05, 0.9).minimize(loss)
+        session.run(tj.graph.global_variables_initializer())
+        return [float(session.run([loss, train], {graph.inputs[0]: x, wanted: y})[0]) for _ in range(100)]
 
 
 def test_batchnorm_and_dropout_in_a_compiled_step():
