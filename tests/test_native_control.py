@@ -371,7 +371,8 @@ def test_array_scan_in_tiles(n: int, reverse: bool) -> None:
         up = following > c
         turns[t] = up != flag
         c, flag, count = following, up, count + up
-    np.testing.assert_allclose(results[0], c, rtol=1e-13)
+    # exp is within an ULP of NumPy's; where the sum nearly cancels, that is more of what is left.
+    np.testing.assert_allclose(results[0], c, rtol=1e-13, atol=1e-14)
     for result, expected in zip(results[1:], (flag, count, turns), strict=True):
         np.testing.assert_array_equal(result, expected)
 
