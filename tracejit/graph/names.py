@@ -74,12 +74,13 @@ _SPELT: dict[str, Callable[..., Any]] = {
 def _reduction(reduce: Callable[..., Any]) -> Callable[..., Any]:
     def reduced(input_tensor: Any, axis: Any = None, keepdims: bool = False, name: str = "") -> Any:
         chosen = tuple(axis) if isinstance(axis, list) else axis
-        return _applied(reduce, (input_tensor,), {"axis": chosen, "keepdims": keepdims}, name)
+        return applied(reduce, (input_tensor,), {"axis": chosen, "keepdims": keepdims}, name)
 
     return reduced
 
 
-def _applied(called: Callable[..., Any], args: Any, options: Any, name: str) -> Any:
+def applied(called: Callable[..., Any], args: Any, options: Any, name: str) -> Any:
+    """The node of a call; lists among its arguments are constants."""
     graph = graph_of(args, options)
     return graph.apply(called, tuple(graph.tensor(a) if isinstance(a, list) else a for a in args), options, name)
 
@@ -88,7 +89,7 @@ def recorded(called: Callable[..., Any]) -> Callable[..., Any]:
     """The function as a node: it takes a `name` too."""
 
     def record(*args: Any, name: str = "", **options: Any) -> Any:
-        return _applied(called, args, options, name)
+        return applied(called, args, options, name)
 
     record.__name__ = getattr(called, "__name__", "call")
     record.__doc__ = called.__doc__
@@ -100,13 +101,13 @@ def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False,
     left, right = (graph_of(a, b).tensor(value) for value in (a, b))
     left = left.swapaxes(-1, -2) if transpose_a else left
     right = right.swapaxes(-1, -2) if transpose_b else right
-    return _applied(np.matmul, (left, right), {}, name)  # type: ignore[no-any-return]
+    return applied(np.matmul, (left, right), {}, name)  # type: ignore[no-any-return]
 
 
 def cast(x: Any, dtype: Any, name: str = "cast") -> Tensor:
     """The values in another dtype."""
     tensor = graph_of(x).tensor(x)
-    return _applied(_astype, (tensor, np.dtype(dtype)), {}, name)  # type: ignore[no-any-return]
+    return applied(_astype, (tensor, np.dtype(dtype)), {}, name)  # type: ignore[no-any-return]
 
 
 def _astype(array: Any, dtype: Any) -> Any:
@@ -115,17 +116,17 @@ def _astype(array: Any, dtype: Any) -> Any:
 
 def reshape(tensor: Any, shape: Any, name: str = "reshape") -> Tensor:
     """The values in another shape; -1 for one length that follows from the others."""
-    return _applied(np.reshape, (graph_of(tensor).tensor(tensor), tuple(shape)), {}, name)  # type: ignore[no-any-return]
+    return applied(np.reshape, (graph_of(tensor).tensor(tensor), tuple(shape)), {}, name)  # type: ignore[no-any-return]
 
 
 def transpose(a: Any, perm: Any = None, name: str = "transpose") -> Tensor:
     """The axes in another order; reversed where none is given."""
-    return _applied(np.transpose, (graph_of(a).tensor(a), perm), {}, name)  # type: ignore[no-any-return]
+    return applied(np.transpose, (graph_of(a).tensor(a), perm), {}, name)  # type: ignore[no-any-return]
 
 
 def concat(values: Any, axis: int, name: str = "concat") -> Tensor:
     """Tensors one after the other along an axis."""
-    return _applied(np.concatenate, (tuple(values), axis), {}, name)  # type: ignore[no-any-return]
+    return applied(np.concatenate, (tuple(values), axis), {}, name)  # type: ignore[no-any-return]
 
 
 def zeros(shape: Any, dtype: Any = np.float32, name: str = "zeros") -> Tensor:
@@ -140,7 +141,7 @@ def ones(shape: Any, dtype: Any = np.float32, name: str = "ones") -> Tensor:
 
 def add_n(inputs: Any, name: str = "add_n") -> Tensor:
     """The sum of tensors of one shape."""
-    return _applied(_total, (list(inputs),), {}, name)  # type: ignore[no-any-return]
+    return applied(_total, (list(inputs),), {}, name)  # type: ignore[no-any-return]
 
 
 def _total(arrays: Any) -> Any:
@@ -152,7 +153,7 @@ def _total(arrays: Any) -> Any:
 
 def identity(x: Any, name: str = "identity") -> Tensor:
     """The same value as a node of its own (which control dependencies may hold back)."""
-    return _applied(_same, (graph_of(x).tensor(x),), {}, name)  # type: ignore[no-any-return]
+    return applied(_same, (graph_of(x).tensor(x),), {}, name)  # type: ignore[no-any-return]
 
 
 def _same(array: Any) -> Any:

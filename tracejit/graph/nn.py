@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.eager.functions import function
-from tracejit.graph.graph import graph_of
-from tracejit.graph.names import recorded
+from tracejit.graph.names import applied, recorded
 from tracejit.graph.random_nodes import dropout
 from tracejit.graph.tensor import Tensor
 from tracejit.nn import functional
@@ -145,7 +144,7 @@ def _inner(four: Sequence[int], name: str, data_format: str) -> tuple[int, int]:
 
 
 def _apply(called: Callable[..., Any], args: tuple[Any, ...], name: str) -> Tensor:
-    return graph_of(args).apply(called, args, {}, name)  # type: ignore[no-any-return]
+    return applied(called, args, {}, name)  # type: ignore[no-any-return]
 
 
 __all__ = [

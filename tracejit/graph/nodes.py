@@ -183,9 +183,7 @@ class Source:
     The state is three uint32: the key of the graph's seed, and the number of runs that have drawn.
     """
 
-    graph: Graph = field(repr=False)
     node: Read | None = field(default=None, repr=False)
-    name: str = "random_state"
     dtype: Any = field(default_factory=lambda: np.dtype(np.uint32))
     shape: StaticShape = (3,)
 

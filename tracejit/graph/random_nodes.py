@@ -58,7 +58,7 @@ _dropout = _drawing(_dropped, "dropout")
 def _state(graph: Graph) -> Tensor:
     """The tensor that reads the state of the graph's source, made at the first draw."""
     if graph.source is None:
-        source = graph.source = Source(graph)
+        source = graph.source = Source()
         with graph.control_dependencies(None), graph.top_scope():
             source.node = graph.add("random_state", lambda place: Read(place, source.dtype, source.shape, source))
     assert graph.source.node is not None

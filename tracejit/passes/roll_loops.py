@@ -35,15 +35,22 @@ Slot: TypeAlias = tuple[str, int]
 
 
 def roll_loops(graph: Graph) -> Graph:
+    if not _is_long(graph):
+        return graph
     forwarded = forward_stores(graph)
     rolled = _rolled(forwarded)
     # Where nothing became a loop, reads stay at the last version of an array: then its memory is written in place.
     return graph if rolled is forwarded else rolled
 
 
+def _is_long(graph: Graph) -> bool:
+    """Whether there is enough for a loop; forwarding stores only takes nodes away."""
+    return sum(map(weight, graph.nodes)) >= FEWEST_NODES
+
+
 def _rolled(graph: Graph) -> Graph:
     begin = 0
-    while sum(map(weight, graph.nodes)) >= FEWEST_NODES:
+    while _is_long(graph):
         order = sorted((n for n in graph.nodes if n.kind != "source"), key=lambda node: node.serial)
         found = find_repetition(order, begin)
         if found is None:
