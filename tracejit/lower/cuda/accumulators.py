@@ -6,6 +6,7 @@ which costs nothing where memory is what a kernel waits for; with `fastmath` it 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +98,24 @@ def two_sum(total: Scalar, part: Scalar) -> tuple[Scalar, Scalar]:
     return together, language.select(abs(together) < float("inf"), error, 0.0)
 
 
+def started(body: Body, stage: Stage) -> list[Accumulator]:
+    """The accumulators of a stage's reductions, at their identities."""
+    found = accumulators(body, stage)
+    for accumulator in found:
+        accumulator.start()
+    return found
+
+
+def step_all(found: Sequence[Accumulator]) -> Callable[[], None]:
+    """What takes in one element, after the lines that compute it."""
+
+    def step() -> None:
+        for accumulator in found:
+            accumulator.step()
+
+    return step
+
+
 def accumulators(body: Body, stage: Stage) -> list[Accumulator]:
     """One for each Reduce of a stage."""
     return [Accumulator(body, line) for line in stage.instructions if isinstance(line.body, Reduce)]
@@ -174,8 +193,7 @@ class Group:
         arrays = {name: _shared(text, places, x.dtype) for x in found for name in x.names}
         for accumulator in found:
             for name in accumulator.names:
-                stored = f"uint8({name})" if accumulator.dtype == _BOOL else name
-                line = f"{arrays[name]}[uint32({here})] = {stored}"
+                line = f"{arrays[name]}[uint32({here})] = {stored(name, accumulator.dtype)}"
                 if condition:
                     with text.block(f"if {condition}:"):
                         text.line(line)
@@ -188,12 +206,18 @@ class Group:
             counter = text.fresh("k")
             with text.block(f"for {counter} in range({len(parts)}):"):
                 place = f"uint32({row.format(k=counter)})"
-                accumulator.add(*(_read(text, f"{arrays[name]}[{place}]", accumulator.dtype) for name in names))
+                accumulator.add(*(read_stored(text, f"{arrays[name]}[{place}]", accumulator.dtype) for name in names))
         if self.side_by_side:
             text.line("cuda.syncthreads()")
 
 
-def _read(text: Text, element: str, dtype: np.dtype[Any]) -> TextScalar:
+def stored(name: str, dtype: np.dtype[Any]) -> str:
+    """A value as it is kept in memory of the kernel's own: a bool is a byte."""
+    return f"uint8({name})" if dtype == _BOOL else name
+
+
+def read_stored(text: Text, element: str, dtype: np.dtype[Any]) -> TextScalar:
+    """An element of such memory as a value."""
     return text.value(f"{element} != uint8(0)" if dtype == _BOOL else element, dtype)
 
 

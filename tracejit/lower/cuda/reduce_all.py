@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tracejit.lower.cuda.accumulators import Accumulator, Group, accumulators
+from tracejit.lower.cuda.accumulators import Accumulator, Group, read_stored, started, step_all, stored
 from tracejit.lower.cuda.body import Body
 from tracejit.lower.cuda.grids import Always, Elements
 from tracejit.lower.cuda.kernel import CudaKernel, Device, Extents, Launch, Variant, Work
 from tracejit.lower.cuda.parameters import function, parameters, source
 from tracejit.lower.cuda.spread import Vectors, spread, vectors
-from tracejit.lower.cuda.text import Text, TextScalar
+from tracejit.lower.cuda.text import Text
 from tracejit.lower.placement import placements
 from tracejit.schedule.kernel import Instruction, Kernel, Reduce, Store, walk
 
@@ -76,21 +76,14 @@ def _partial(body: Body, group: Group, plan: Vectors | None) -> list[Accumulator
     text.line(f"first = {body.index('cuda.grid(1)')}")
     text.line(f"step = {body.index('cuda.gridsize(1)')}")
     body.run([line for line in _outside(kernel) if not _stores(line)])
-    found = accumulators(body, stage)
-    for accumulator in found:
-        accumulator.start()
-
-    def finish() -> None:
-        for accumulator in found:
-            accumulator.step()
-
+    found = started(body, stage)
     inside = [line for line in stage.instructions if line not in _outside(kernel)]
-    spread(body, stage.axes, inside, placement, "first", "step", plan, finish)
+    spread(body, stage.axes, inside, placement, "first", "step", plan, step_all(found))
     group.combine(found, text)
     totals = [accumulator.total() for accumulator in found]
     with text.block("if thread == 0:"):
         for slot, total in enumerate(totals):
-            text.line(f"work{slot}[cuda.blockIdx.x] = {_stored(total)}")
+            text.line(f"work{slot}[cuda.blockIdx.x] = {stored(total.name, total.dtype)}")
         with text.block("if cuda.blockIdx.x == 0:"):
             text.line(f"work{len(found)}[0] = int64(cuda.gridDim.x)")
     return found
@@ -99,16 +92,12 @@ def _partial(body: Body, group: Group, plan: Vectors | None) -> list[Accumulator
 def _combine(body: Body, group: Group) -> None:
     """One block: the partial results, then the stages that follow."""
     kernel, text = body.kernel, body.text
-    found = accumulators(body, kernel.stages[0])
     group.head(body)
-    for accumulator in found:
-        accumulator.start()
+    found = started(body, kernel.stages[0])
     text.line("at = int64(thread)")
     with text.block(f"while at < work{len(found)}[0]:"):
         for slot, accumulator in enumerate(found):
-            element = f"work{slot}[at]"
-            element = f"{element} != uint8(0)" if accumulator.dtype.kind == "b" else element
-            accumulator.add(text.value(element, accumulator.dtype))
+            accumulator.add(read_stored(text, f"work{slot}[at]", accumulator.dtype))
         text.line(f"at = at + {group.block}")
     group.combine(found, text)
     for accumulator in found:
@@ -128,7 +117,3 @@ def _outside(kernel: Kernel) -> list[Instruction]:
 
 def _stores(line: Instruction) -> bool:
     return any(isinstance(inner.body, Store) for inner in walk((line,)))
-
-
-def _stored(total: TextScalar) -> str:
-    return f"uint8({total.name})" if total.dtype.kind == "b" else total.name

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tracejit.lower.cuda.accumulators import Group, accumulators
+from tracejit.lower.cuda.accumulators import Group, started, step_all
 from tracejit.lower.cuda.body import Body
 from tracejit.lower.cuda.grids import Always
 from tracejit.lower.cuda.kernel import CudaKernel, Device, Extents, Launch, Variant
@@ -135,22 +135,15 @@ class _Rows:
         once = [line for line in stage.instructions if _depth(line, placement, stage) <= depth]
         inside = [line for line in stage.instructions if _depth(line, placement, stage) > depth]
         self._once(once, active)
-        found = accumulators(body, stage)
-        for accumulator in found:
-            accumulator.start()
-
-        def finish() -> None:
-            for accumulator in found:
-                accumulator.step()
-
+        found = started(body, stage)
         if stage.axes:
             body.store_guard = active
             plan = _plan(self.kernel, stage) if body.variant.vector else None
-            spread(body, stage.axes, inside, placement, "lane", str(group.width), plan, finish)
+            spread(body, stage.axes, inside, placement, "lane", str(group.width), plan, step_all(found))
             body.store_guard = ""
             group.combine(found, text)
         else:
-            finish()
+            step_all(found)()
         for accumulator in found:
             body.define(accumulator.line.number, accumulator.result())
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from tracejit.lower.cuda.accumulators import Accumulator, Group, accumulators
+from tracejit.lower.cuda.accumulators import Accumulator, Group, accumulators, read_stored, started, step_all, stored
 from tracejit.lower.cuda.body import Body
 from tracejit.lower.cuda.grids import Always
 from tracejit.lower.cuda.kernel import CudaKernel, Device, Extents, Launch, Variant, Work
@@ -126,23 +126,16 @@ def _parts(body: Body, group: Group) -> list[Accumulator]:
     text.line(f"here = select({left} < {length}, {left}, {length})")
     unravel(body, column, kernel.outer)
     body.run([line for line in stage.instructions if _outside(line, placement, kernel)])
-    found = accumulators(body, stage)
-    for accumulator in found:
-        accumulator.start()
-
-    def finish() -> None:
-        for accumulator in found:
-            accumulator.step()
-
+    found = started(body, stage)
     body.extents[axis], body.origins[axis] = "here", "begin"
     inside = [line for line in stage.instructions if not _outside(line, placement, kernel)]
-    spread(body, stage.axes, inside, placement, "lane", str(group.width), None, finish)
+    spread(body, stage.axes, inside, placement, "lane", str(group.width), None, step_all(found))
     group.combine(found, text)
     totals = [accumulator.total() for accumulator in found]
     with text.block("if active and lane == 0:"):
         for slot, value in enumerate(totals):
-            stored = f"uint8({value.name})" if value.dtype.kind == "b" else value.name
-            text.line(f"work{slot}[{body.index(f'{chunk} * {total} + {column}')}] = {stored}")
+            place = body.index(f"{chunk} * {total} + {column}")
+            text.line(f"work{slot}[{place}] = {stored(value.name, value.dtype)}")
     with text.block(f"if {block} == 0 and thread == 0:"):
         text.line(f"work{len(found)}[0] = int64({chunks})")
     return found
@@ -166,9 +159,8 @@ def _together(body: Body) -> None:
         chunk = text.fresh("chunk")
         with text.block(f"for {chunk} in range(work{len(found)}[0]):"):
             for slot, accumulator in enumerate(found):
-                element = f"work{slot}[{chunk} * {total} + {column}]"
-                element = f"{element} != uint8(0)" if accumulator.dtype.kind == "b" else element
-                accumulator.add(text.value(element, accumulator.dtype))
+                place = f"{chunk} * {total} + {column}"
+                accumulator.add(read_stored(text, f"work{slot}[{place}]", accumulator.dtype))
         placement, lines = placements(kernel)[0], kernel.stages[0].instructions
         body.run([line for line in lines if _outside(line, placement, kernel)])
         for accumulator in found:
