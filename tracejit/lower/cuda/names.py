@@ -16,6 +16,7 @@ from llvmlite import ir
 
 from tracejit.lower.cuda.device_functions import DEVICE_FUNCTIONS, MEMORY_FUNCTIONS, DeviceFunction, MemoryFunction
 from tracejit.lower.cuda.kernel import CudaKernel
+from tracejit.lower.cuda.simulation import shared_array
 from tracejit.lower.cuda.text import HELPER_PREFIX
 from tracejit.lower.scalar_llvm import LlvmScalar
 
@@ -29,6 +30,9 @@ DTYPES = (
 QUIET = "errstate"
 """The name of what keeps NumPy's warnings away in the simulator."""
 
+SHARED = "shared_array"
+"""The name of what gives arrays in shared memory in the simulator."""
+
 
 def simulated_names(cuda: Any) -> dict[str, Any]:
     """The names as the simulator has them; `cuda` is its module numba.cuda."""
@@ -36,7 +40,8 @@ def simulated_names(cuda: Any) -> dict[str, Any]:
     types |= {f"{name}_dtype": np.dtype(name) for name in DTYPES}
     values = {name: x.simulate for name, x in DEVICE_FUNCTIONS.items()}
     memory = {name: x.simulate for name, x in MEMORY_FUNCTIONS.items()}
-    return {**types, **values, **memory, QUIET: np.errstate, "cuda": cuda, "inf": math.inf, "nan": math.nan}
+    ours = {QUIET: np.errstate, SHARED: shared_array}
+    return {**types, **values, **memory, **ours, "cuda": cuda, "inf": math.inf, "nan": math.nan}
 
 
 def compiled_names(cuda: Any, intrinsic: Callable[..., Any], types: Any) -> dict[str, Any]:
@@ -57,7 +62,10 @@ def functions(kernel: CudaKernel, names: dict[str, Any], helper: Callable[..., A
     file = f"<tracejit kernel {hashlib.sha256(kernel.source.encode()).hexdigest()[:16]}>"
     linecache.cache[file] = (len(kernel.source), None, kernel.source.splitlines(keepends=True), file)
     scope = {**names, **{name: np.array(values, dtype) for name, dtype, values in kernel.tables}}
-    exec(compile(kernel.source, file, "exec"), scope)  # noqa: S102 - the text is ours
+    text = kernel.source
+    if SHARED in names:
+        text = text.replace("cuda.shared.array(", f"{SHARED}(cuda.shared, ")
+    exec(compile(text, file, "exec"), scope)  # noqa: S102 - the text is ours
     for name in list(scope):
         if name.startswith(HELPER_PREFIX):
             scope[name] = helper(scope[name])

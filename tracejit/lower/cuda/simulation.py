@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -80,6 +81,25 @@ def shuffle_xor(value: Any, distance: Any, members: Any) -> Any:
     board[turn, thread.thread_id] = value
     thread.syncthreads()
     return board[turn, thread.thread_id ^ int(distance)]
+
+
+_ALLOCATING = threading.Lock()
+
+
+def shared_array(shared: Any, count: int, dtype: Dtype) -> Any:
+    """The array in shared memory that a line of the text asks for, the same for all threads of a block.
+
+    Numba's own looks whether there is one and then makes it, so that two threads may each get theirs.
+    """
+    if not count:
+        return shared.array(count, dtype)  # all of what the launch asked for, which is there already
+    thread: Any = threading.current_thread()
+    line = sys._getframe(1).f_lineno
+    with _ALLOCATING:
+        arrays = vars(thread._manager).setdefault("tracejit_arrays", {})
+        if line not in arrays:
+            arrays[line] = np.empty(count, dtype)
+        return arrays[line]
 
 
 def sync_warp(members: Any) -> Any:
