@@ -15,11 +15,13 @@ import pytest
 import tracejit as tj
 from tests import kernels
 from tests.native_calls import NATIVE, run_python
+from tracejit.lower.linking import PLACING
+from tracejit.lower.thread_pool import emit_pool
 from tracejit.runtime import threads
 from tracejit.runtime.disk_cache import DiskCache
 from tracejit.runtime.kernel_cache import KernelCache
 from tracejit.runtime.machine import available_cpus
-from tracejit.runtime.machine_code import portable_entry
+from tracejit.runtime.machine_code import host_object, portable_entry
 from tracejit.runtime.thread_pool import start_pool
 from tracejit.runtime.threads import get_num_threads, set_num_threads
 from tracejit.schedule.kernel import CHUNK
@@ -125,6 +127,39 @@ def test_errors_reach_the_caller(loaded: Any) -> None:
             assert entry(table, places, out, places.size, 3, places.size, 4) == 2
     places[:] = 1000  # every participant fails
     assert take.entry(table, places, out, places.size, 3, places.size, 4) == 2
+
+
+WORKER_ON_THE_SAME_CPU = """
+import os, numpy as np, tracejit as tj
+allowed = sorted(os.sched_getaffinity(0))
+f = tj.jit(lambda x: np.sin(x) * np.exp(x))
+x = np.ones(300_000)
+known = {int(task) for task in os.listdir("/proc/self/task")}
+os.sched_setaffinity(0, allowed[:1])
+f(x)  # starts the worker, which may run where its maker may
+(worker,) = {int(task) for task in os.listdir("/proc/self/task")} - known
+assert os.sched_getaffinity(worker) == set(allowed[:1])
+for _ in range(1000):
+    os.sched_setaffinity(0, allowed[:1])
+    f(x)
+    os.sched_setaffinity(0, allowed)  # still on the first CPU
+    f(x)
+    if os.sched_getaffinity(worker) == set(allowed[1:]):
+        break
+print(sorted(os.sched_getaffinity(worker)) == allowed[1:], sorted(os.sched_getaffinity(0)) == allowed)
+"""
+
+
+@pytest.mark.skipif(not TASKS.is_dir() or available_cpus() < 2, reason="needs Linux's /proc, and two CPUs")
+def test_a_worker_keeps_off_its_callers_cpu() -> None:
+    found = run_python("-c", WORKER_ON_THE_SAME_CPU, TRACEJIT_NUM_THREADS="2", OPENBLAS_NUM_THREADS="1")
+    assert found.split() == ["True", "True"]
+
+
+def test_the_pool_does_without_placing_its_threads() -> None:
+    code = host_object(emit_pool(2, placing=False))
+    assert not any(name.encode() in code for name in PLACING)
+    assert all(name.encode() in host_object(emit_pool(2, placing=True)) for name in PLACING)
 
 
 # ---- many callers

@@ -102,6 +102,13 @@ SYSTEM: dict[str, tuple[str, ...]] = {
 }
 """Functions of the C library: result, parameters."""
 
+PLACING: dict[str, tuple[str, ...]] = {
+    "pthread_setaffinity_np": ("I32", "I64", "I64", "POINTER"),
+    "sched_getaffinity": ("I32", "I32", "I64", "POINTER"),
+    "sched_getcpu": ("I32",),
+}
+"""Those that Linux's has besides, to say which CPUs a thread may run on."""
+
 CALL = "tj_call"
 """The name of a native call in its module."""
 

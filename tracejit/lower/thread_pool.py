@@ -10,6 +10,8 @@ Workers sleep on a condition variable of their own, in threads that know nothing
 none idle runs alone, so no launch waits for another.  Each participant wakes two more before it works: the last
 of n is awake after log n wake-ups.
 
+Where the system lets us, a worker that ran on the caller's CPU last is kept off it: see `_emit_move`.
+
 `void tj_reset_pool()` forgets all workers: before the first launch, and in the child of a fork, which has none.
 """
 
@@ -23,7 +25,7 @@ from llvmlite import ir
 
 from tracejit.lower import llvm_types
 from tracejit.lower.interpreter import field, is_null
-from tracejit.lower.linking import LAUNCH, RESET, SYSTEM
+from tracejit.lower.linking import LAUNCH, PLACING, RESET, SYSTEM
 from tracejit.lower.llvm_types import I1, I8, I32, I64, POINTER, VOID, word
 
 MAIN = ir.FunctionType(I64, [POINTER, I64, I64])
@@ -35,10 +37,15 @@ ROOM = 64
 SIGNALS = 128
 """Bytes of a set of signals."""
 
-_LOCK, _WAKE, _FINISHED, _JOB, _NUMBER, _DONE, _AWAITED, _NEXT, _WORKER = (0, 64, 128, 192, 200, 208, 216, 224, 256)
+CPUS = 1024
+"""CPUs that a set of them has room for, a bit each."""
+
+_LOCK, _WAKE, _FINISHED, _JOB, _NUMBER, _DONE, _AWAITED, _NEXT = (0, 64, 128, 192, 200, 208, 216, 224)
 """Offsets in a worker: its mutex; conditions to wake it and to tell that it has finished; the launch that it is to
-work on, and its number there; whether it has finished, and whether someone sleeps until then; the next idle one.  Its
-size."""
+work on, and its number there; whether it has finished, and whether someone sleeps until then; the next idle one."""
+
+_THREAD, _CPU, _WORKER = 232, 240, 256
+"""Then its thread; the CPU that it was last seen on, or -1.  Its size."""
 
 _KERNEL, _WORDS, _COUNT, _GRAIN, _CODE, _WORKERS, _SHARES, _LAUNCH = range(0, 64, 8)
 """Offsets in a launch: the kernel and its words; participants; units that a piece is a multiple of; the error code; the
@@ -55,8 +62,8 @@ YIELDS = 16
 waits for is less than one piece; each look lets others run."""
 
 
-def emit_pool(set_mask: int) -> Any:
-    """A module with both functions; set_mask: the system's number for SIG_SETMASK."""
+def emit_pool(set_mask: int, placing: bool) -> Any:
+    """A module with both functions; set_mask: the system's number for SIG_SETMASK; placing: are there `PLACING`?"""
     module = ir.Module("tracejit_pool")
     pool = ir.GlobalVariable(module, ir.ArrayType(I8, _POOL), "tj_pool")
     pool.initializer = ir.Constant(pool.value_type, None)
@@ -64,11 +71,13 @@ def emit_pool(set_mask: int) -> Any:
     _emit_reset(module)
     _emit_work(module)
     _emit_rouse(module)
-    _emit_worker(module)
+    _emit_worker(module, placing)
     _emit_new_worker(module, set_mask)
     _emit_take(module)
     _emit_await(module)
-    _emit_launch(module)
+    if placing:
+        _emit_move(module)
+    _emit_launch(module, placing)
     return module
 
 
@@ -87,7 +96,7 @@ class _Function:
 
     def system(self, name: str, *arguments: Any) -> Any:
         """Call the C library."""
-        result, *parameters = (getattr(llvm_types, kind) for kind in SYSTEM[name])
+        result, *parameters = (getattr(llvm_types, kind) for kind in (SYSTEM | PLACING)[name])
         known = self.module.globals.get(name) or ir.Function(self.module, ir.FunctionType(result, parameters), name)
         return self.builder.call(known, arguments)
 
@@ -225,7 +234,7 @@ def _emit_rouse(module: Any) -> None:
     builder.ret_void()
 
 
-def _emit_worker(module: Any) -> None:
+def _emit_worker(module: Any, placing: bool) -> None:
     """worker(itself): the life of a thread."""
     f = _Function(module, "tj_worker", POINTER, POINTER)
     builder, worker = f.builder, f.arguments[0]
@@ -238,6 +247,8 @@ def _emit_worker(module: Any) -> None:
         f.put(worker, _JOB, NULL)
         f.unlock(worker)
         f.call("tj_rouse", launch, number)
+        if placing:
+            f.put(worker, _CPU, builder.sext(f.system("sched_getcpu"), I64))
         f.call("tj_work", launch, number)
         f.lock(worker)
         awaited = f.get(worker, _AWAITED)
@@ -280,6 +291,8 @@ def _emit_new_worker(module: Any, set_mask: int) -> None:
         f.system("free", worker)
         builder.ret(NULL)
     f.system("pthread_detach", f.get(thread, 0, POINTER))
+    f.put(worker, _THREAD, f.get(thread, 0))
+    f.put(worker, _CPU, word(-1))
     builder.ret(worker)
 
 
@@ -334,7 +347,37 @@ def _emit_await(module: Any) -> None:
     builder.ret_void()
 
 
-def _emit_launch(module: Any) -> None:
+def _emit_move(module: Any) -> None:
+    """move(worker, cpu): let a worker run where the calling thread may, but not on this CPU, which that is on itself.
+
+    A woken thread goes back to the CPU that it was on, and if another is running there, the kernel does not look for
+    an idle one unless most of them are: where there are two CPUs, not from a fifth of load on (Linux,
+    kernel/sched/fair.c, `select_idle_cpu` and `update_idle_cpu_scan`).  So a caller and its worker that once got onto
+    one CPU would stay there, taking turns, until the balancer comes round.
+    """
+    f = _Function(module, "tj_move", VOID, POINTER, I64)
+    builder, (worker, cpu) = f.builder, f.arguments
+    allowed, left = f.memory(word(CPUS // 8)), builder.alloca(I64)
+    with builder.if_then(builder.icmp_unsigned(">=", cpu, word(CPUS))):
+        builder.ret_void()
+    for offset in range(0, CPUS // 8, 8):
+        f.put(allowed, offset, word(0))
+    failed = f.system("sched_getaffinity", I32(0), word(CPUS // 8), allowed)
+    with builder.if_then(builder.icmp_signed("<", failed, I32(0))):
+        builder.ret_void()
+    own = builder.gep(allowed, [builder.lshr(cpu, word(6))], inbounds=True, source_etype=I64)
+    bit = builder.shl(word(1), builder.and_(cpu, word(63)))
+    builder.store(builder.and_(builder.load(own, typ=I64), builder.not_(bit)), own)
+    builder.store(word(0), left)
+    for offset in range(0, CPUS // 8, 8):
+        builder.store(builder.or_(builder.load(left, typ=I64), f.get(allowed, offset)), left)
+    with builder.if_then(builder.icmp_signed("!=", builder.load(left, typ=I64), word(0))):
+        f.system("pthread_setaffinity_np", f.get(worker, _THREAD), word(CPUS // 8), allowed)
+        f.put(worker, _CPU, word(-1))
+    builder.ret_void()
+
+
+def _emit_launch(module: Any, placing: bool) -> None:
     """launch(main, words, units, threads): see the module's docstring."""
     f = _Function(module, LAUNCH, I64, MAIN.as_pointer(), POINTER, I64, I64)
     builder, (kernel, words, units, threads) = f.builder, f.arguments
@@ -352,8 +395,13 @@ def _emit_launch(module: Any) -> None:
     for offset, value in zip(range(0, _LAUNCH, 8), fields, strict=True):
         f.put(launch, offset, value)
     _emit_shares(f, shares, units, count, grain)
+    here = builder.sext(f.system("sched_getcpu"), I64) if placing else None
     with f.count(word(0), found) as place:
         worker = builder.load(f.item(workers, place), typ=POINTER)
+        if placing:
+            together = f.equal(f.get(worker, _CPU), here)
+            with builder.if_then(builder.and_(together, builder.icmp_signed(">=", here, word(0))), likely=False):
+                f.call("tj_move", worker, here)
         f.lock(worker)
         f.put(worker, _NUMBER, builder.add(place, word(1)))
         f.put(worker, _DONE, word(0))

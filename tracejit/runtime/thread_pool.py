@@ -7,10 +7,11 @@ import hashlib
 import os
 import signal
 import threading
+from collections.abc import Iterable
 from importlib import import_module
 from typing import Any
 
-from tracejit.lower.linking import LAUNCH, RESET, SYSTEM
+from tracejit.lower.linking import LAUNCH, PLACING, RESET, SYSTEM
 from tracejit.runtime.kernel_cache import KERNELS, environment
 from tracejit.runtime.machine_code import POOL, MachineCode, host_object
 
@@ -21,7 +22,7 @@ def start_pool() -> bool:
     """Make sure of the pool; False where the system has no POSIX threads."""
     if not POOL.launch:
         with _starting:
-            if not POOL.launch and os.name == "posix" and all(hasattr(ctypes.CDLL(None), name) for name in SYSTEM):
+            if not POOL.launch and os.name == "posix" and _has(SYSTEM):
                 code = MachineCode(_object_code())
                 ctypes.pythonapi.Py_IncRef(ctypes.py_object(code))  # workers sleep in it until the process ends
                 reset = ctypes.CFUNCTYPE(None)(code.address(RESET))
@@ -36,6 +37,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_starting.acquire, after_in_parent=_starting.release, after_in_child=_starting.release)
 
 
+def _has(functions: Iterable[str]) -> bool:
+    """Whether the C library of this process has them all."""
+    library = ctypes.CDLL(None)
+    return all(hasattr(library, name) for name in functions)
+
+
 def _object_code() -> bytes:
     """From the disk, or compiled."""
     key = hashlib.sha256(f"pool|{environment()}".encode()).hexdigest()[:40]
@@ -44,6 +51,6 @@ def _object_code() -> bytes:
     if found is None:
         # a process that finds the code on disk does without what emits it
         emitters: Any = import_module("tracejit.lower.thread_pool")
-        found = host_object(emitters.emit_pool(int(signal.SIG_SETMASK)))
+        found = host_object(emitters.emit_pool(int(signal.SIG_SETMASK), _has(PLACING)))
         KERNELS.disk.write([key], found)
     return found
