@@ -14,7 +14,7 @@ from tests import kernels
 from tracejit.lower.cpu import compile_kernels, optimized
 from tracejit.runtime.machine_code import MachineCode, native_entry
 from tracejit.runtime.threads import start_pool
-from tracejit.schedule.kernel import Index, Integer, Kernel
+from tracejit.schedule.kernel import Index, Integer, Kernel, ScalarParameter
 
 DTYPES = ("float64", "float32", "int64", "int32", "int16", "uint8", "float16", "int8")
 
@@ -62,6 +62,20 @@ def test_the_stores_are_non_temporal() -> None:
     code = optimized([kernels.axpy()])
     assert "!nontemporal" in code and "fence" in code
     assert "!nontemporal" not in optimized([kernels.softmax()])
+
+
+def test_numbers_of_the_host_cost_nothing_an_element() -> None:
+    """x[i] + c1 + c2 + c3 + c4, each of the four a number that is converted before the loop."""
+    lines = kernels.Lines()
+    numbers = [lines.apply("cast", lines.line(ScalarParameter(k), "float64"), dtype="float32") for k in range(4)]
+    total = lines.load(0, (0,), "float32")
+    for number in numbers:
+        total = lines.apply("add", total, number, dtype="float32")
+    lines.store(1, (0,), total)
+    lines.stage()
+    operands = (kernels.operand("float32", 1), kernels.operand("float32", 1, "out"))
+    kernel = Kernel("map", 1, (0,), tuple(lines.stages), operands, scalars=("float64",) * 4)
+    assert "!nontemporal" in optimized([kernel])
 
 
 @settings(deadline=None, max_examples=60)

@@ -57,13 +57,14 @@ def streaming(kernel: Kernel, placement: Placement, cache_bytes: int) -> Streami
     stores = {line.number: line.body for line in lines if isinstance(line.body, Store)}
     operands = {store.operand for store in stores.values()}
     read = {line.body.operand for line in lines if isinstance(line.body, Load | Gather)}
-    cost = sum(OPS[line.body.op].cost for line in lines if isinstance(line.body, Apply))
+    inner = [line for line in lines if placement.depth(line.number) == len(kernel.outer)]
+    cost = sum(OPS[line.body.op].cost for line in inner if isinstance(line.body, Apply))
     if cost > MOST_COST or len(stores) > MOST_STORES or operands & read or len(operands) != len(stores):
         return None
     if any(blocks(line.body) or isinstance(line.body, Gather) for line in lines):
         return None
-    inside = all(placement.depth(number) == len(kernel.outer) for number in stores)
-    if not inside or not all(_is_row(kernel, store) for store in stores.values()):
+    inside = {line.number for line in inner}
+    if not stores.keys() <= inside or not all(_is_row(kernel, store) for store in stores.values()):
         return None
     return Streaming(tuple(stores.values()), cache_bytes)
 
