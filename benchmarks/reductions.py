@@ -64,6 +64,8 @@ def cases() -> Iterator[Case]:
     for name in ("argmax", "cumsum"):
         for shape, axis in _LAYOUTS[:11]:
             yield Case(name, shape, axis, "float64")
+    for shape, axis in (((1000,), None), ((100, 100), None), ((100, 100), 1), ((100, 100), 0)):
+        yield Case("argmax", shape, axis, "float64")
     for name in ("nansum", "nanmax", "any"):
         for shape, axis in (_LAYOUTS[0], _LAYOUTS[1], _LAYOUTS[5]):
             yield Case(name, shape, axis, "float32")

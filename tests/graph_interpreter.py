@@ -98,6 +98,8 @@ class Interpreter:
         if named is not None:
             return named(node, *inputs)
         op = OPS[node.op]
+        if op.position_of:
+            return op.reference(inputs[0])  # type: ignore[misc]
         if op.kind == "reduce":
             return op.resolve.reduce(inputs[0], axis=node["axes"], dtype=node.dtype)  # type: ignore[union-attr]
         if op.kind == "accumulate":

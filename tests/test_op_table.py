@@ -21,7 +21,7 @@ from tracejit.trace.record import KERNEL_DTYPES
 
 DTYPES = tuple(np.dtype(c) for c in "?bhilBHILefd")
 ELEMENTWISE = [op for op in OPS.values() if op.kind == "elementwise" and op.resolve is not None]
-REDUCE = [op for op in OPS.values() if op.kind == "reduce"]
+REDUCE = [op for op in OPS.values() if op.kind == "reduce" and not op.position_of]
 SLACK = 512.0
 """ULPs that a reference without a more precise form (some of SciPy's) is granted for its own errors."""
 

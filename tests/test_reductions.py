@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -190,3 +192,40 @@ def test_nanmax_of_nothing_but_nan(axis: int | None) -> None:
         x[0] = -np.inf
         np.testing.assert_array_equal(_jitted("nanmax", axis, False)(x), np.fmax.reduce(x, axis=axis))
         np.testing.assert_array_equal(_jitted("nanmin", axis, False)(x), np.fmin.reduce(x, axis=axis))
+
+
+@pytest.mark.parametrize("name", ["any", "all"])
+@pytest.mark.parametrize("axis", [None, 0, 1, -1])
+def test_any_and_all_that_are_decided_early_or_late(name: str, axis: int | None) -> None:
+    """Wherever the element stands that decides: in the first block, a later one, another chunk, nowhere."""
+    function = getattr(np, name)
+    jitted = tj.jit(lambda x, bound: function(x > bound, axis=axis))
+    random = np.random.default_rng(2)
+    for shape in ((1, 5), (3, 70_000), (70_000, 3), (400, 1000)):
+        for others in (-1.0, 1.0):
+            for place in (None, 0, -1, *random.integers(0, shape[0] * shape[1], 4)):
+                x = np.full(shape, others)
+                if place is not None:
+                    x.flat[place] = -others
+                for case in (x, x.T, x[::-1]):
+                    np.testing.assert_array_equal(jitted(case, 0.0), function(case > 0, axis=axis))
+
+
+def test_an_early_end_reads_no_further() -> None:
+    """What lies behind the deciding element may not be read, in a process of its own, which that would end."""
+    program = """
+import ctypes, mmap
+import numpy as np
+import tracejit as tj
+
+page, length = mmap.PAGESIZE, 1 << 22
+x = np.frombuffer(mmap.mmap(-1, length), np.uint8)
+x[: 2 * page] = 1
+protect = ctypes.CDLL(None).mprotect
+protect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+found, all_other = tj.jit(lambda x: np.any(x == 1)), tj.jit(lambda x: np.all(x != 1))
+with tj.set_num_threads(1):
+    assert protect(x.ctypes.data + 2 * page, length - 2 * page, 0) == 0
+    assert found(x) and not all_other(x)
+"""
+    assert subprocess.run([sys.executable, "-c", program], timeout=120).returncode == 0

@@ -7,7 +7,8 @@ Every kernel becomes `i64 tj_kernel_<structure>(i64* p, i64 begin, i64 end)`; a 
    operand is read by a Gather - its sizes;
 2. the extent of each axis;
 3. the integers;
-4. the scalars, each as the bits of an int64, of a float64, or of a bool as 0 or 1, by the kind of its dtype.
+4. the scalars, each as the bits of an int64, of a float64, or of a bool as 0 or 1, by the kind of its dtype;
+5. where `may_end_early`: the number of units that count, which all threads see; whoever calls sets it to `ALL`.
 
 They return 0, or an error: `OUT_OF_MEMORY`, or 1 + the number of a Gather instruction that went out of bounds.
 
@@ -21,10 +22,29 @@ from collections.abc import Sequence
 
 from tracejit.ops.table import OPS
 from tracejit.records import dataclass
-from tracejit.schedule.kernel import CHUNK, NARROW_TILE, PANEL_ELEMENTS, PANEL_WIDTH, TILE, Gather, Kernel, Reduce
+from tracejit.schedule.kernel import (
+    CHUNK,
+    NARROW_TILE,
+    PANEL_ELEMENTS,
+    PANEL_WIDTH,
+    TILE,
+    Apply,
+    Gather,
+    IntegerValue,
+    Kernel,
+    Literal,
+    Load,
+    Position,
+    Reduce,
+    ScalarParameter,
+    Stage,
+)
 
 OUT_OF_MEMORY = -1
 """What a kernel returns when its scratch rows cannot be allocated."""
+
+ALL = (1 << 63) - 1
+"""More units than there ever are."""
 
 ENTRY = "tj_entry_"
 MAIN = "tj_kernel_"
@@ -33,7 +53,10 @@ FINAL = "tj_final_"
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the words of `p` are: for each operand the slot of its data and, where passed, of its first size."""
+    """Where the words of `p` are: for each operand the slot of its data and, where passed, of its first size.
+
+    counted: the slot of the number of units that count, if there is one.
+    """
 
     data: tuple[int | None, ...]
     sizes: tuple[int | None, ...]
@@ -41,6 +64,7 @@ class Layout:
     integers: int
     scalars: int
     words: int
+    counted: int | None = None
 
 
 def layout(kernel: Kernel) -> Layout:
@@ -60,7 +84,27 @@ def layout(kernel: Kernel) -> Layout:
         slot += operand.rank if number in gathered else 0
     integers = slot + kernel.axes
     scalars = integers + kernel.integers
-    return Layout(tuple(data), tuple(sizes), slot, integers, scalars, scalars + len(kernel.scalars))
+    words = scalars + len(kernel.scalars)
+    counted = words if may_end_early(kernel) else None
+    return Layout(tuple(data), tuple(sizes), slot, integers, scalars, words + (counted is not None), counted)
+
+
+def may_end_early(kernel: Kernel) -> bool:
+    """Whether some unit of a `reduce_all` kernel may turn out to be the last that counts."""
+    return kernel.form == "reduce_all" and (finds_position(kernel) or decidable(kernel.stages[0]))
+
+
+def finds_position(kernel: Kernel) -> bool:
+    """Whether a `reduce_all` kernel looks for the place of an extremum; it then reduces nothing else."""
+    return any(isinstance(line.body, Reduce) and bool(OPS[line.body.op].position_of) for line in kernel.instructions)
+
+
+def decidable(stage: Stage) -> bool:
+    """Whether a stage has nothing left to do once what it reduces is decided."""
+    reduces = [line.body for line in stage.instructions if isinstance(line.body, Reduce)]
+    others = [line.body for line in stage.instructions if not isinstance(line.body, Reduce)]
+    plain = all(isinstance(body, Load | Apply | Literal | ScalarParameter | Position | IntegerValue) for body in others)
+    return bool(reduces) and plain and all(OPS[body.op].decided is not None for body in reduces)
 
 
 def has_final(kernel: Kernel) -> bool:
@@ -120,6 +164,8 @@ def panel_steps(tiled: int, inner: int, depth: int) -> int:
 
 def accumulator_dtype(op: str, dtype: str) -> str:
     """The dtype that a reduction by `op` of values of `dtype` accumulates in, and of its partial results."""
+    if OPS[op].position_of:
+        return "int64"
     if dtype == "float16":
         return "float64" if OPS[op].compensated else "float32"
     return "float64" if dtype == "float32" and OPS[op].compensated else dtype

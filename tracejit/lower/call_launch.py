@@ -8,6 +8,7 @@ from typing import Any
 from llvmlite import ir
 
 from tracejit.lower import interpreter as py
+from tracejit.lower.abi import ALL
 from tracejit.lower.call_arguments import Checks
 from tracejit.lower.call_memory import Geometry
 from tracejit.lower.call_plan import KernelCall
@@ -47,6 +48,8 @@ class Launch:
         self._put_all(step.layout.extents, self.extents)
         self._put_all(step.layout.integers, [expressions.integer(text) for text in step.integers])
         self._put_all(step.layout.scalars, [self._scalar(text, kind) for text, kind in step.scalars])
+        if step.layout.counted is not None:
+            self._put(step.layout.counted, word(ALL))
 
     def is_small(self) -> Iterator[Any]:
         """Longer work wants a pool that there is not yet."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from tracejit.lower.abi import layout
+from tracejit.lower.abi import ALL, layout
 from tracejit.lower.interpreter import call, field, known
 from tracejit.lower.linking import DATA, DIMENSIONS, POOL_AT, POOL_LAUNCH, STRIDES
 from tracejit.lower.llvm_types import I1, I8, I64, POINTER, word
@@ -76,6 +76,8 @@ class _EntryEmitter:
             self.put(self.layout.integers + slot, self.call("PyLong_AsLongLong", self.argument()))
         for slot, dtype in enumerate(self.kernel.scalars):
             self.put(self.layout.scalars + slot, self.scalar(self.argument(), np.dtype(dtype).kind))
+        if self.layout.counted is not None:
+            self.put(self.layout.counted, word(ALL))
         return product
 
     def scalar(self, argument: Any, kind: str) -> Any:

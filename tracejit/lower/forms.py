@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
+from functools import partial, reduce
 from typing import Any, TypeAlias
 
 import numpy as np
 from llvmlite import ir
 
-from tracejit.lower.abi import layout
+from tracejit.lower.abi import decidable, finds_position, layout, may_end_early
+from tracejit.lower.chunks import block_loop, chunk_bounds, chunk_count, counts, end_early, partials
 from tracejit.lower.columns import (
     ColumnNest,
     TileNest,
@@ -18,8 +19,8 @@ from tracejit.lower.columns import (
     emit_short_rows,
     may_have_short_rows,
     rows_are_short,
-    smaller,
 )
+from tracejit.lower.first_extremum import emit_chunks_positions, emit_final_position
 from tracejit.lower.instructions import Emitter
 from tracejit.lower.llvm_types import I64, word
 from tracejit.lower.loop_nest import LoopNest
@@ -32,7 +33,7 @@ from tracejit.lower.streaming import emit_streaming, fence, streaming
 from tracejit.lower.sum_blocks import SumBlocks, emit_blocks, sum_blocks
 from tracejit.lower.tileable_loop import tiled_loop
 from tracejit.lower.tiled_loop import emit_tiles
-from tracejit.schedule.kernel import CHUNK, Accumulate, Kernel, Reduce, Stage
+from tracejit.schedule.kernel import Accumulate, Kernel, Reduce, Stage
 
 _Form: TypeAlias = Callable[[Emitter, Any, Any], None]
 
@@ -45,7 +46,7 @@ def emit_main(kernel: Kernel, function: Any, cache_bytes: int) -> None:
     forms: dict[str, tuple[_Form, type[LoopNest]]] = {
         "map": (partial(_map, cache_bytes=cache_bytes), LoopNest),
         "panels": (emit_panels, PanelNest),
-        "reduce_all": (_chunks, LoopNest),
+        "reduce_all": (emit_chunks_positions if finds_position(kernel) else _chunks, LoopNest),
         "reduce_columns": (emit_columns, ColumnNest),
     }
     _emit(*forms[kernel.form], kernel, function)
@@ -82,20 +83,28 @@ def emit_final(kernel: Kernel, function: Any) -> None:
     nest, first = emitter.nest, kernel.stages[0]
     plain = placements(kernel)
     emitter.place(first, plain[0], 0)
-    accumulators = _accumulators(emitter, first, sum_blocks(kernel, first, plain[0]))
-    partials = _partials(kernel)
+    if finds_position(kernel):
+        emit_final_position(emitter)
+    else:
+        _combine_partials(emitter, first, plain[0])
+    for stage, placement in zip(kernel.stages[1:], plain[1:], strict=True):
+        _stage(emitter, stage, placement)
+    nest.finish()
+
+
+def _combine_partials(emitter: Emitter, stage: Stage, placement: Placement) -> None:
+    """What the first stage reduces, from the partial results of its chunks."""
+    kernel, nest = emitter.kernel, emitter.nest
+    accumulators = _accumulators(emitter, stage, sum_blocks(kernel, stage, placement))
     for accumulator in accumulators.values():
         accumulator.start()
-    with nest.loop(word(0), _chunk_count(emitter), parallel=False) as chunk:
-        for accumulator, operand in zip(accumulators.values(), partials, strict=True):
+    with nest.loop(word(0), chunk_count(emitter), parallel=False) as chunk:
+        for accumulator, operand in zip(accumulators.values(), partials(kernel), strict=True):
             pointer = nest.step_bytes(nest.base(operand), chunk, operand, 0)
             stored = np.dtype(kernel.operands[operand].dtype)
             accumulator.add_partial(emitter.load(pointer, stored, accumulator.dtype))
     for number, accumulator in accumulators.items():
         emitter.define(number, accumulator.result())
-    for stage, placement in zip(kernel.stages[1:], plain[1:], strict=True):
-        _stage(emitter, stage, placement)
-    nest.finish()
 
 
 # ---- map
@@ -167,8 +176,9 @@ def _stage_loops(
     sums: SumBlocks,
     bounds: tuple[Any, Any],
 ) -> None:
-    """The loops of a stage, the first of them over `bounds`; a blocked sum splits the innermost."""
+    """The loops of a stage, the first of them over `bounds`; a blocked sum, or an early end, splits the innermost."""
     nest, depth, in_blocks = emitter.nest, len(emitter.kernel.outer), any(x.blocked for x in accumulators)
+    until = partial(_all_decided, accumulators) if stage.axes and decidable(stage) else None
     with ExitStack() as loops:
         for number, axis in enumerate(stage.axes):
             begin, end = bounds if number == 0 else (word(0), nest.extent(axis))
@@ -178,7 +188,11 @@ def _stage_loops(
                 for accumulator in accumulators:
                     accumulator.start_block()
             vectors = sums.vectors if number == len(stage.axes) - 1 and in_blocks else 0
-            loops.enter_context(nest.loop(begin, end, axis=axis, vectors=vectors))
+            if until is not None and number == len(stage.axes) - 1:
+                begin, end = loops.enter_context(block_loop(emitter, begin, end, until))
+                loops.enter_context(nest.loop(begin, end, axis=axis))
+            else:
+                loops.enter_context(nest.loop(begin, end, axis=axis, vectors=vectors, parallel=not until, until=until))
             emitter.place(stage, placement, depth + number + 1)
         if not stage.axes:
             for accumulator in accumulators:
@@ -188,40 +202,18 @@ def _stage_loops(
             accumulator.step(emitter.value(accumulator.body.value))
 
 
+def _all_decided(accumulators: list[Accumulator]) -> Any:
+    """The bool that no value changes any of them any more."""
+    decided = [accumulator.decided() for accumulator in accumulators]
+    return reduce(accumulators[0].emitter.builder.and_, decided)
+
+
 def _end_blocks(accumulators: list[Accumulator]) -> None:
     for accumulator in accumulators:
         accumulator.end_block()
 
 
 # ---- reduce_all
-
-
-def _partials(kernel: Kernel) -> list[int]:
-    return [number for number, operand in enumerate(kernel.operands) if operand.role == "partial"]
-
-
-def _steps(emitter: Emitter) -> Any:
-    """Steps of the first axis in one chunk: see `abi.units`."""
-    axes, builder = emitter.kernel.stages[0].axes, emitter.builder
-
-    def divide() -> Any:
-        inner = word(1)
-        for axis in axes[1:]:
-            inner = builder.mul(inner, emitter.nest.extent(axis))
-        inner = builder.select(builder.icmp_signed("<", inner, word(1)), word(1), inner)
-        steps = builder.sdiv(word(CHUNK), inner)
-        return builder.select(builder.icmp_signed("<", steps, word(1)), word(1), steps)
-
-    return emitter.nest.remember(0, "steps of a chunk", divide)
-
-
-def _chunk_count(emitter: Emitter) -> Any:
-    axes, builder = emitter.kernel.stages[0].axes, emitter.builder
-    if not axes:
-        return word(1)
-    steps = _steps(emitter)
-    padded = builder.add(emitter.nest.extent(axes[0]), builder.sub(steps, word(1)))
-    return builder.sdiv(padded, steps)
 
 
 def _chunks(emitter: Emitter, begin: Any, end: Any) -> None:
@@ -234,12 +226,14 @@ def _chunks(emitter: Emitter, begin: Any, end: Any) -> None:
     with nest.loop(begin, end, parallel=False) as chunk:
         for accumulator in accumulators:
             accumulator.start()
-        bounds = (word(0), word(1))
-        if stage.axes:
-            start = builder.mul(chunk, _steps(emitter), flags=("nsw",))
-            stop = builder.add(start, _steps(emitter), flags=("nsw",))
-            bounds = (start, smaller(emitter, stop, nest.extent(stage.axes[0])))
-        _stage_loops(emitter, stage, placement, accumulators, sums, bounds)
-        for accumulator, operand in zip(accumulators, _partials(kernel), strict=True):
+        bounds = chunk_bounds(emitter, chunk) if stage.axes else (word(0), word(1))
+        if may_end_early(kernel):
+            with builder.if_then(counts(emitter, chunk)):
+                _stage_loops(emitter, stage, placement, accumulators, sums, bounds)
+                with builder.if_then(_all_decided(accumulators), likely=False):
+                    end_early(emitter, word(0))
+        else:
+            _stage_loops(emitter, stage, placement, accumulators, sums, bounds)
+        for accumulator, operand in zip(accumulators, partials(kernel), strict=True):
             pointer = nest.step_bytes(nest.base(operand), chunk, operand, 0)
             emitter.store_at(pointer, np.dtype(kernel.operands[operand].dtype), accumulator.total())

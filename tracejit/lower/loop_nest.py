@@ -89,11 +89,13 @@ class LoopNest:
         parallel: bool = True,
         flat: bool = False,
         vectors: int = 0,
+        until: Callable[[], Any] | None = None,
     ) -> Iterator[Any]:
         """`for i in range(begin, end, step)`; `axis` names what i is, `parallel` that iterations are independent.
 
         flat: a few iterations, a constant number of them, are to be vectors without a loop.
         vectors: how many are computed at a time; 0: as many as is thought best.
+        until: the bool that ends the loop after an iteration.
         """
         builder, before = self.builder, self.builder.block
         preamble = self.function.append_basic_block("loop")
@@ -115,7 +117,10 @@ class LoopNest:
         self.levels.pop()
         following = builder.add(i, word(step) if isinstance(step, int) else step, flags=("nsw",))
         i.add_incoming(following, builder.block)
-        latch = builder.cbranch(builder.icmp_signed("<", following, end), preamble, exit_block)
+        more = builder.icmp_signed("<", following, end)
+        if until is not None:
+            more = builder.and_(more, builder.not_(until()))
+        latch = builder.cbranch(more, preamble, exit_block)
         if parallel:
             blocks = self.function.blocks[self.function.blocks.index(preamble) :]
             vectors = 1 if self.short_loops else vectors

@@ -141,7 +141,10 @@ class _Printer:
             self.open(axis)
             self.place(number, stage, placement, depth + offset + 1)
         for instruction in reduces:
-            self.step(instruction)
+            if OPS[instruction.body.op].position_of:  # type: ignore[union-attr]
+                self.search(instruction, stage.axes)
+            else:
+                self.step(instruction)
         self.depth = base
 
     def open(self, axis: int) -> None:
@@ -306,10 +309,13 @@ class _Printer:
         """The accumulator of a reduction, or of running totals."""
         assert isinstance(instruction.body, Reduce | Accumulate)
         op = OPS[instruction.body.op]
-        assert op.identity is not None
-        identity = op.identity(np.dtype(instruction.dtype))
         name = f"{op.name}{instruction.number}"
         self.values[instruction.number] = _Pending(name)
+        if op.position_of:
+            self.line(f"{op.position_of}{instruction.number}, {name} = None, -1")
+            return
+        assert op.identity is not None
+        identity = op.identity(np.dtype(instruction.dtype))
         self.line(f"{name} = {_number(identity)}")
 
     def step(self, instruction: Instruction) -> None:
@@ -322,6 +328,19 @@ class _Printer:
             self.line(_augmented(name, _tidy(_call(step.name, [name, f"({value})"]))))
         else:
             self.line(f"{name} = tj.{op.name}({name}, {value})")
+
+    def search(self, instruction: Instruction, axes: Sequence[int]) -> None:
+        """One step of the search for the first extremum."""
+        assert isinstance(instruction.body, Reduce)
+        name, value = self.values[instruction.number].text, self.values[instruction.body.value].text
+        extremum = OPS[instruction.body.op].position_of
+        best, better = f"{extremum}{instruction.number}", ">" if extremum == "max" else "<"
+        place = self.axes[axes[0]]
+        for axis in axes[1:]:
+            place = f"({place}) * n{axis} + {self.axes[axis]}"
+        worse = f"{value} {better} {best} or {value} != {value} and {best} == {best}"
+        self.line(f"if {name} < 0 or {worse}:")
+        self.line(f"    {best}, {name} = {value}, {place}")
 
     def expression(self, instruction: Instruction) -> str:
         """An instruction as an expression."""

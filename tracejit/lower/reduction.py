@@ -197,6 +197,11 @@ class Accumulator(Combiner):
         """The value of the Reduce instruction."""
         return self.finished(self.total())
 
+    def decided(self) -> Any:
+        """The bool that no further value changes the total."""
+        total: Any = self.get(self._total, self.dtype)
+        return total.value if self.op.decided else self.emitter.builder.not_(total.value)
+
 
 class ColumnAccumulators(Combiner):
     """One accumulator for each place of a tile, in rows on the stack.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.ops.table import Op, register
+from tracejit.ops.table import OPS, Op, register
 from tracejit.vecmath import language as sl
 from tracejit.vecmath.language import Scalar
 
@@ -205,6 +205,24 @@ register(
         doc="Smallest but for NaN; NaN if there is nothing else.",
     )
 )
+
+
+def _positions_batch(rules: Any, node: Any, inputs: Sequence[Any], batched: Sequence[bool]) -> Any:
+    function = OPS[node.op].reference
+
+    def each(x: Any) -> Any:
+        return function(np.reshape(x, (len(x), -1)), axis=1)  # type: ignore[misc]
+
+    return rules.numpy(each, inputs[0], like=rules.along(node.type))
+
+
+for _name, _extremum, _reference, _doc in (
+    ("first_max", "max", np.argmax, "Position of the first of the largest in a whole array; of NaN if any."),
+    ("first_min", "min", np.argmin, "Position of the first of the smallest in a whole array; of NaN if any."),
+):
+    register(Op(_name, "reduce", (), _reference, position_of=_extremum, batch=_positions_batch, doc=_doc))
+
+
 register(
     Op(
         "any",
@@ -214,6 +232,7 @@ register(
         operator.or_,
         np.logical_or,
         identity=lambda dtype: False,
+        decided=True,
         batch=_reduction_batch,
         doc="Any true.",
     )
@@ -227,6 +246,7 @@ register(
         operator.and_,
         np.logical_and,
         identity=lambda dtype: True,
+        decided=False,
         batch=_reduction_batch,
         doc="All true.",
     )

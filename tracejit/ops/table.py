@@ -40,6 +40,9 @@ class Op:
     identity: reduce, accumulate: the neutral element for a dtype.
     of_numbers: reduce: a cheaper combining step of floats, right where none is NaN; a NaN makes the result NaN.
     skips_nan: reduce: the op that it is of those floats that are no NaN; of none it is NaN.
+    position_of: reduce: the extremum of whose first place it is the position, counted in C order; of NaN, where there
+                 is one.  A kernel has it for whole arrays only.
+    decided: reduce: the result that no further value changes.
     compensated: reduce: a floating-point sum, whose rounding errors the lowering keeps small.
     domain: the interval that random tests draw from.
     ulp: the promised error against the exact result in units in the last place; 0 is bit-equal to NumPy.
@@ -69,6 +72,8 @@ class Op:
     identity: Callable[[np.dtype[Any]], Any] | None = None
     of_numbers: Callable[..., Scalar] | None = None
     skips_nan: str = ""
+    position_of: str = ""
+    decided: bool | None = None
     compensated: bool = False
     domain: tuple[float, float] = (-10.0, 10.0)
     ulp: float = 0.0

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.lower.abi import ENTRY, FINAL, MAIN, has_final, layout
+from tracejit.lower.abi import ALL, ENTRY, FINAL, MAIN, has_final, layout
 from tracejit.lower.linking import FUNCTIONS, NUMPY_FUNCTIONS, OBJECTS, POOL_AT
 from tracejit.records import dataclass
 from tracejit.runtime.interpreter_abi import addresses, native_entry_works, portable
@@ -164,6 +164,8 @@ def portable_entry(kernel: Kernel, code: MachineCode) -> Entry:
         words[plan.extents : plan.scalars] = integers
         for slot, (kind, scalar) in enumerate(zip(kinds, scalars, strict=True)):
             words[plan.scalars + slot] = _word(kind, scalar)
+        if plan.counted is not None:
+            words[plan.counted] = ALL
         if threads > 1:
             result = launch(POOL.launch)(at, words.ctypes.data, units, threads)
         else:

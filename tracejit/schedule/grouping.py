@@ -147,6 +147,8 @@ def _joins(
     inside = [read for read in reads if place.get(id(read.source)) == number]
     if len(target.roots) >= MAX_ROOTS or root.kind == "update" or any(r.kind == "update" for r in target.roots):
         return False
+    if OPS[root.op].position_of or (root.kind == "reduce" and any(OPS[r.op].position_of for r in target.roots)):
+        return False
     if any(not read.indices and read.source.shape for read in inside):
         return False
     if not inside and not _share_input(target, reads, readers):

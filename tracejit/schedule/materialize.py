@@ -89,6 +89,8 @@ def materialized(graph: Graph, products: Mapping[int, PanelProduct], fastmath: b
             memory.add(id(viewed(node.inputs[0])))
         elif id(node) not in hidden:
             memory |= {id(source) for source in _needs_memory(node)}
+        if fastmath and OPS[node.op].position_of:
+            memory.add(id(_unviewed(node.inputs[0])))
     costs = _inline_costs(graph, memory)
     depths, level = _reductions_before(graph), levels(graph)
     uses: dict[int, set[Use]] = {}
@@ -130,10 +132,15 @@ def _heavy_before_chain(node: Node, memory: set[int]) -> tuple[Node, ...]:
     """What a running total along a row adds up, if that is worth a vector loop; the running total is a chain."""
     if node.kind != "accumulate" or not along_row(node):
         return ()
-    source = node.inputs[0]
-    while source.op == "view":
-        source = source.inputs[0]
+    source = _unviewed(node.inputs[0])
     return (source,) if source.kind == "elementwise" and work(source, memory) > CHAINED else ()
+
+
+def _unviewed(node: Node) -> Node:
+    """What a view, or a view of one, looks at."""
+    while node.op == "view":
+        node = node.inputs[0]
+    return node
 
 
 def viewed(node: Node) -> Node:
