@@ -6,9 +6,9 @@ participant takes pieces of what is left of its own share, each half of that, an
 part of an array goes to the same core from one launch to the next, and one that wakes late, or whose core is busy
 elsewhere, costs little.  A worker that is not awake by the time that all is done is not waited for.
 
-Workers sleep on a condition variable of their own, in threads that know nothing of Python; a launch whose caller finds
-none idle runs alone, so no launch waits for another.  Each participant wakes two more before it works: the last
-of n is awake after log n wake-ups.
+Workers linger for a moment and then sleep on a condition variable of their own, in threads that know nothing of
+Python; a launch whose caller finds none idle runs alone, so no launch waits for another.  Each participant wakes two
+more before it works: the last of n is awake after log n wake-ups.
 
 Where the system lets us, a worker that ran on the caller's CPU last is kept off it: see `_emit_move`.
 
@@ -57,7 +57,12 @@ _IDLE, _STARTED, _POOL = 64, 72, 80
 PIECES = 32
 """The smallest piece is a share divided by this, or a little less."""
 
-YIELDS = 16
+PATIENCE = 200
+"""How often a worker looks for its next launch before it sleeps: for about as long as it takes to be woken where a
+virtual machine has given its idle CPU back (50 microseconds), so that waiting costs no more than it saves (Karlin, Li,
+Manasse and Owicki, Empirical Studies of Competitive Spinning, 1991).  Each look lets others run, BLAS's threads too."""
+
+YIELDS = 64
 """How often a caller with nothing left to do looks whether a worker has finished before it sleeps until then.  What it
 waits for is less than one piece; each look lets others run."""
 
@@ -71,6 +76,7 @@ def emit_pool(set_mask: int, placing: bool) -> Any:
     _emit_reset(module)
     _emit_work(module)
     _emit_rouse(module)
+    _emit_linger(module, placing)
     _emit_worker(module, placing)
     _emit_new_worker(module, set_mask)
     _emit_take(module)
@@ -234,29 +240,54 @@ def _emit_rouse(module: Any) -> None:
     builder.ret_void()
 
 
+def _emit_linger(module: Any, placing: bool) -> None:
+    """linger(worker): stay awake for a while, until there is a launch to work on."""
+    f = _Function(module, "tj_linger", VOID, POINTER)
+    builder, worker = f.builder, f.arguments[0]
+    with f.count(word(0), word(PATIENCE)):
+        with builder.if_then(builder.icmp_signed("!=", f.load_shared(worker, _JOB), word(0))):
+            builder.ret_void()
+        f.system("sched_yield")
+        if placing:
+            _note_cpu(f, worker)
+    builder.ret_void()
+
+
+def _note_cpu(f: _Function, worker: Any) -> None:
+    f.put(worker, _CPU, f.builder.sext(f.system("sched_getcpu"), I64))
+
+
 def _emit_worker(module: Any, placing: bool) -> None:
     """worker(itself): the life of a thread."""
     f = _Function(module, "tj_worker", POINTER, POINTER)
     builder, worker = f.builder, f.arguments[0]
     with f.repeat():
+        f.call("tj_linger", worker)
         f.lock(worker)
-        with f.repeat() as wanted:
-            f.leave_if(builder.not_(is_null(builder, f.get(worker, _JOB, POINTER))), wanted)
+        with builder.if_then(is_null(builder, f.get(worker, _JOB, POINTER))):
             f.system("pthread_cond_wait", f.at(worker, _WAKE), worker)
         launch, number = f.get(worker, _JOB, POINTER), f.get(worker, _NUMBER)
         f.put(worker, _JOB, NULL)
         f.unlock(worker)
-        f.call("tj_rouse", launch, number)
-        if placing:
-            f.put(worker, _CPU, builder.sext(f.system("sched_getcpu"), I64))
-        f.call("tj_work", launch, number)
-        f.lock(worker)
-        awaited = f.get(worker, _AWAITED)
-        f.store_shared(worker, _DONE, word(1))  # from here on the launch may be gone
-        f.unlock(worker)
-        with builder.if_then(builder.icmp_signed("!=", awaited, word(0))):
-            f.system("pthread_cond_signal", f.at(worker, _FINISHED))
+        # It may have woken too late for the launch; then it lingers, and is in time for the next.
+        with builder.if_then(builder.not_(is_null(builder, launch))):
+            _emit_turn(f, worker, launch, number, placing)
     builder.unreachable()
+
+
+def _emit_turn(f: _Function, worker: Any, launch: Any, number: Any, placing: bool) -> None:
+    """Work on a launch, and say so when it is done."""
+    builder = f.builder
+    f.call("tj_rouse", launch, number)
+    if placing:
+        _note_cpu(f, worker)
+    f.call("tj_work", launch, number)
+    f.lock(worker)
+    awaited = f.get(worker, _AWAITED)
+    f.store_shared(worker, _DONE, word(1))  # from here on the launch may be gone
+    f.unlock(worker)
+    with builder.if_then(builder.icmp_signed("!=", awaited, word(0))):
+        f.system("pthread_cond_signal", f.at(worker, _FINISHED))
 
 
 # ---- the pool
