@@ -191,18 +191,14 @@ def test_ptx_is_kept_on_disk(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("capability", [(7, 5), (10, 0)])
-def test_library_kernels_are_ptx(capability):
+def test_products_are_ptx(capability):
     pytest.importorskip("numba.cuda")
     from tracejit.lower.cuda.kernel import Variant
-    from tracejit.lower.cuda.library_kernels import running, scatter, scatter_add
     from tracejit.lower.cuda.lowering import lower
     from tracejit.runtime.cuda_adapter import compile_kernel, packing
     from tracejit.runtime.device_matmul import tiled_product
 
-    made = [running("+", "bool", "int64", 256), running("*", "float32", "float32", 256)]
-    made += [running("+", "uint64", "uint64", 256), scatter("bool", 256), scatter("float64", 256)]
-    made += [scatter_add("float32", 256), scatter_add("uint8", 256)]
-    made += [
+    made = [
         lower(tiled_product(2, dtype), Variant(32, shared=shared))
         for dtype in ("float32", "float64")
         for shared in (True, False)

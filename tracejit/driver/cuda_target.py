@@ -137,7 +137,7 @@ def _refuse(home: CudaDevice, program: Program, call: Call | None, line: str) ->
         function = step.call.function.in_place if isinstance(step, CallInPlace) else step.call.function
         if function not in DEVICE_CALLS:
             raise NoDeviceForm(_no_form(home, step.call.name, step.line))
-    if call is not None and call.function not in READS:
+    if call is not None and call.function not in READS and call.function not in DEVICE_CALLS:
         raise NoDeviceForm(_no_form(home, call.name, line))
 
 

@@ -129,7 +129,7 @@ def write_step(code: Code, step: Step, kernels: Iterator[Any], raise_index: Any)
         _write_together(code, step)
     elif isinstance(step, CallInPlace):
         operands = [step.target.name, *(operand(code, buffer) for buffer in step.operands)]
-        code.lines.append(call_text(code, _on_target(code, step.call, step.call.function.in_place), operands))
+        code.lines.append(call_text(code, on_target(code, step.call, step.call.function.in_place), operands))
     elif isinstance(step, Multiply):
         code.use("matmul")
         left, right = operand(code, step.left), operand(code, step.right)
@@ -214,7 +214,7 @@ def call_text(code: Code, call: Call, operands: list[str]) -> str:
     return f"{code.constant(call.function)}({', '.join(shown)})"
 
 
-def _on_target(code: Code, call: Call, function: Callable[..., Any]) -> Call:
+def on_target(code: Code, call: Call, function: Callable[..., Any]) -> Call:
     """The call of a function, or of what stands for it where the code runs."""
     return replace(call, function=code.target.calls.get(function, function))
 
@@ -226,7 +226,7 @@ def _write_call(code: Code, step: CallNumpy) -> None:
 def _result_text(code: Code, step: CallNumpy) -> str:
     operands = [operand(code, buffer) for buffer in step.operands]
     code.use("asarray")
-    text = call_text(code, _on_target(code, step.call, step.call.function), operands)
+    text = call_text(code, on_target(code, step.call, step.call.function), operands)
     return f"asarray({text}, {code.constant(step.target.dtype)}, order='C')"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.driver.environment_guards import unchanged
-from tracejit.driver.host_code import Code, call_text, view_text
+from tracejit.driver.host_code import Code, call_text, on_target, view_text
 from tracejit.driver.segments import Gone, Raised, Run
 from tracejit.schedule.steps import Buffer, Program, View, reads, writes
 from tracejit.trace.handover import Handover
@@ -274,7 +274,7 @@ def write_call(code: Code, call: Call, operands: Sequence[Buffer], scalar: Seque
     texts = [f"{b.name}[()]" if s else b.name for b, s in zip(operands, scalar, strict=True)]
     code.lines += [
         "try:",
-        f"    outcome = {call_text(code, call, texts)}",
+        f"    outcome = {call_text(code, on_target(code, call, call.function), texts)}",
         "except Exception as error:",
         "    outcome = Raised(error.with_traceback(None))",
     ]

@@ -1,6 +1,6 @@
 """Define-by-run: arrays with derivatives, tapes, and every op of the table as a function that runs at once."""
 
-from tracejit.eager import device_calls as _device_calls  # noqa: F401 - fills in what DeviceArrays do
+from tracejit.eager import device_counting as _device_counting  # noqa: F401 - and what it is made of: NumPy on a GPU
 from tracejit.eager.array import Array
 from tracejit.eager.capture import capture
 from tracejit.eager.exchange import device_put, from_dlpack

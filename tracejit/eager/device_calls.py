@@ -20,28 +20,38 @@ from tracejit.trace.standin import arange
 
 
 def _running(op: str) -> Callable[..., DeviceArray]:
-    """np.cumsum and np.cumprod."""
+    """np.cumsum, np.cumprod, and `accumulate` of the ufunc of that name."""
 
     def call(a: DeviceArray, axis: int | None = None, dtype: Any = None) -> DeviceArray:
         if axis is None:
             a, axis = a.reshape(-1), 0
-        axis %= a.ndim
-        target: DeviceArray = a.home.empty(a.shape, a.dtype if dtype is None else dtype)
-        if not target.size:
-            return target
-        order = (*(k for k in range(a.ndim) if k != axis), axis)
-        source, rows = a.transpose(order), target.transpose(order)
-        if a.ndim != 2:
-            # A stack of rows has one stride where it is contiguous.
-            source = source.reshape(-1, a.shape[axis])
-            copied = a.home.empty(rows.shape, target.dtype)
-            device_library.running_totals(op, source, copied.reshape(source.shape))
-            target.transpose(order)[...] = copied
-        else:
-            device_library.running_totals(op, source, rows)
-        return target
+        wanted = np.dtype(a.dtype if dtype is None else dtype)
+        source = a if a.dtype != np.float16 else a.astype(np.float32)
+        found = _totals(op, source, axis % a.ndim, np.dtype(_COMPUTED_IN.get(wanted.name, wanted)))
+        return found if found.dtype == wanted else found.astype(wanted)
 
     return call
+
+
+_COMPUTED_IN = {"float16": "float32", "bool": "uint8"}
+"""What running totals of other dtypes are computed in."""
+
+
+def _totals(op: str, a: DeviceArray, axis: int, dtype: np.dtype[Any]) -> DeviceArray:
+    target: DeviceArray = a.home.empty(a.shape, dtype)
+    if not target.size:
+        return target
+    order = (*(k for k in range(a.ndim) if k != axis), axis)
+    source, rows = a.transpose(order), target.transpose(order)
+    if a.ndim != 2:
+        # A stack of rows has one stride where it is contiguous.
+        source = source.reshape(-1, a.shape[axis])
+        copied = a.home.empty(rows.shape, target.dtype)
+        device_library.running_totals(op, source, copied.reshape(source.shape))
+        target.transpose(order)[...] = copied
+    else:
+        device_library.running_totals(op, source, rows)
+    return target
 
 
 def places_of(like: Any, key: Any) -> Any:
@@ -91,15 +101,15 @@ def add_at(
     rows = values.transpose((*range(at, at + rank), *(k for k in range(values.ndim) if not at <= k < at + rank)))
     if values.size and base.size:
         stacked = moved.reshape(base.size // width, width)
-        device_library.scatter_add(places.reshape(-1), rows.reshape(places.size, width), stacked)
+        device_library.combine("add", places.reshape(-1), rows.reshape(places.size, width), stacked)
     return moved.transpose(tuple(order.index(axis) for axis in range(base.ndim)))
 
 
-DEVICE_CALLS.update(
-    {
-        np.cumsum: _running("+"),
-        np.cumprod: _running("*"),
-        operator.setitem: set_item,
-        scatter_add: add_at,
-    }
-)
+_CALLS: dict[Any, Callable[..., Any]] = {
+    np.cumsum: _running("add"),
+    np.cumprod: _running("multiply"),
+    **{ufunc.accumulate: _running(ufunc.__name__) for ufunc in (np.add, np.multiply, np.maximum, np.minimum)},
+    operator.setitem: set_item,
+    scatter_add: add_at,
+}
+DEVICE_CALLS.update(_CALLS)

@@ -22,6 +22,11 @@ class NoDeviceForm(TypeError):
     """A function does something on a GPU that only NumPy does, on arrays of the host."""
 
 
+def no_device_form(what: str, device: Device) -> NoDeviceForm:
+    """The error for a call whose function has a form on a GPU, but not with such arguments."""
+    return NoDeviceForm(f'{what} has no form on {device}. Compute it on x.to("cpu"), outside of the function.')
+
+
 @dataclass(frozen=True, init=False)
 class Device:
     """Where arrays are and kernels run: the CPU, or a GPU by its number.

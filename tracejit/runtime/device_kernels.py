@@ -137,7 +137,10 @@ class DeviceKernel:
         place = self._place[number]
         array, rank = arrays[place], self._ranks[place]
         strides = array.strides if len(array.strides) == rank else array.strides[: rank - 1]
-        return not array.address % VECTOR_BYTES and not any(s % VECTOR_BYTES for s in strides if s != array.itemsize)
+        # Windows that overlap have the stride of an element on an axis that is not the unit one, too.
+        apart = zip(strides, array.shape, self.kernel.operands[number].unit, strict=False)
+        steps = [stride for stride, length, unit in apart if not unit and length > 1]
+        return not array.address % VECTOR_BYTES and not any(step % VECTOR_BYTES for step in steps)
 
     def _lowered(self, variant: Variant) -> CudaKernel:
         if variant not in self._compiled:

@@ -311,12 +311,13 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "sort": _sort_in_place,
     "flatten": lambda tracer, order="C": copy(tracer).reshape(-1, order=order),
     "conj": lambda tracer: dispatch_ufunc(np.conjugate, "__call__", (tracer,), {}),
+    "compress": lambda tracer, condition, axis=None: dispatch_function(np.compress, (condition, tracer, axis), {}),
     "dot": lambda tracer, other: dispatch_function(np.dot, (tracer, other), {}),
 }
 _SHARED_NAMES = (
     *("sum", "prod", "max", "min", "any", "all", "mean", "var", "std", "argmax", "argmin", "cumsum", "cumprod", "ptp"),
     *("clip", "copy", "repeat", "take", "squeeze", "swapaxes", "diagonal", "trace", "round", "argsort", "nonzero"),
-    *("searchsorted", "compress", "choose", "partition", "argpartition"),
+    *("searchsorted", "choose", "partition", "argpartition"),
 )
 _FUNCTION_METHODS: dict[str, Any] = {name: getattr(np, name) for name in _SHARED_NAMES}
 

@@ -270,6 +270,7 @@ _OPERATORS: dict[str, np.ufunc] = {
     "truediv": np.true_divide,
     "floordiv": np.floor_divide,
     "mod": np.remainder,
+    "divmod": np.divmod,
     "pow": np.power,
     "and": np.bitwise_and,
     "or": np.bitwise_or,
@@ -281,7 +282,8 @@ _OPERATORS: dict[str, np.ufunc] = {
 for _name, _ufunc in _OPERATORS.items():
     setattr(Tracer, f"__{_name}__", _binary(_ufunc, swapped=False))
     setattr(Tracer, f"__r{_name}__", _binary(_ufunc, swapped=True))
-    setattr(Tracer, f"__i{_name}__", _in_place(_ufunc))
+    if _ufunc.nout == 1:
+        setattr(Tracer, f"__i{_name}__", _in_place(_ufunc))
 
 _POWERS = {2: np.square, 1: np.positive, 0.5: np.sqrt, -1: np.reciprocal}
 

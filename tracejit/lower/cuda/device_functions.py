@@ -252,9 +252,14 @@ def _store_vector(lanes: int) -> MemoryFunction:
     return MemoryFunction(3, 0, emit, simulation.store_vector(lanes))
 
 
-def _atomic_max(builder: Any, pointer: Any, dtype: Dtype, place: LlvmScalar, value: LlvmScalar) -> list[LlvmScalar]:
-    builder.atomic_rmw("max", builder.gep(pointer, [place.value]), value.value, "monotonic")
-    return []
+def _atomic(name: str, simulate: Callable[..., None]) -> MemoryFunction:
+    """An integer in memory and a value are combined, whoever else does so at the same time."""
+
+    def emit(builder: Any, pointer: Any, dtype: Dtype, place: LlvmScalar, value: LlvmScalar) -> list[LlvmScalar]:
+        builder.atomic_rmw(name, builder.gep(pointer, [place.value]), value.value, "monotonic")
+        return []
+
+    return MemoryFunction(3, 0, emit, simulate)
 
 
 LANES = (2, 4, 8, 16)
@@ -263,6 +268,7 @@ LANES = (2, 4, 8, 16)
 MEMORY_FUNCTIONS: dict[str, MemoryFunction] = {
     **{f"load_vector{n}": _load_vector(n) for n in LANES},
     **{f"store_vector{n}": _store_vector(n) for n in LANES},
-    "atomic_max": MemoryFunction(3, 0, _atomic_max, simulation.atomic_max),
+    "atomic_max": _atomic("max", simulation.atomic_max),
+    "atomic_add": _atomic("add", simulation.atomic_add),
 }
-"""The functions of memory: vectors at an address that is a multiple of their size, and the largest error so far."""
+"""The functions of memory: vectors at an address that is a multiple of their size, and integers that threads share."""

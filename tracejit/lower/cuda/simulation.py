@@ -119,6 +119,12 @@ def atomic_max(pointer: Pointer, place: Any, value: Any) -> None:
         pointer[place] = max(pointer[place], value)
 
 
+def atomic_add(pointer: Pointer, place: Any, value: Any) -> None:
+    """Add to what is there."""
+    with _ATOMIC:
+        pointer[place] = pointer[place] + value
+
+
 def fma(a: Any, b: Any, c: Any) -> Any:
     """a * b + c rounded once."""
     function = _C.fmaf if a.dtype.itemsize == 4 else _C.fma

@@ -29,8 +29,9 @@ def written(cotangent: Tracer, key: Any, value: Any) -> Tracer:
     return call_node(assignment.written, (cotangent, key, value), {}, asarray(value).symbolic_shape, cotangent.dtype)
 
 
-def write_by(function: Any, tracer: Tracer, *args: Any) -> None:
-    """Let a NumPy function write into the tracer's memory: it is called on a copy, in the graph."""
+@functools.cache
+def on_a_copy(function: Any) -> Any:
+    """A NumPy function that writes into its first argument, as one that returns the result; always the same."""
 
     @functools.wraps(function)
     def changed(array: Any, *rest: Any) -> Any:
@@ -38,6 +39,12 @@ def write_by(function: Any, tracer: Tracer, *args: Any) -> None:
         function(copy, *rest)
         return copy
 
+    return changed
+
+
+def write_by(function: Any, tracer: Tracer, *args: Any) -> None:
+    """Let a NumPy function write into the tracer's memory: it is called on a copy, in the graph."""
+    changed = on_a_copy(function)
     tracer.write(call_node(changed, (tracer, *args), {}, tracer.symbolic_shape, tracer.dtype).node)
 
 
