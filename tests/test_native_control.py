@@ -26,6 +26,7 @@ from tests.loops import (
 from tracejit.ir.node import Index, Node, Shape
 from tracejit.ir.size import symbol
 from tracejit.lower.cpu import assembly, optimized
+from tracejit.lower.settled_loop import Settling, settling
 from tracejit.runtime.kernel_cache import get_kernels
 from tracejit.schedule.kernel import Loop
 from tracejit.schedule.native_control import is_native
@@ -554,3 +555,102 @@ def test_branch_of_arrays_hands_on_its_operands(which: int) -> None:
     expected = ([x, y], [y, x], [x + y, x])[which]
     for result, value in zip(results, expected, strict=True):
         np.testing.assert_array_equal(result, value)
+
+
+# ---- loops that may end early
+
+
+def _masked(condition: str, limit: float, other: bool = False) -> list[Node]:
+    """z*z + w as long as z is small, and how often it was."""
+    z, w = argument(0, "f8", N), argument(1, "f8", N)
+    count = B.view(B.constant(0, "i8"), (), (N,))
+
+    def body(i: Node, w: Node, z: Node, count: Node) -> list[Node]:
+        mask = op(condition, op("multiply", z, z), limit)
+        following = op("add", op("multiply", z, z), w)
+        kept = op("where", mask, z, following) if other else op("where", mask, following, z)
+        step = B.cast(op("logical_not", mask) if other else mask, np.dtype("i8"))
+        return [kept, op("add", count, step)]
+
+    return loop(body, [z, count], length=T, constants=[w])
+
+
+@pytest.mark.parametrize("n", [0, 1, 31, 32, 33, 300])
+@pytest.mark.parametrize("other", [False, True])
+@pytest.mark.parametrize("steps", [0, 1, 2, 50])
+def test_array_loop_that_settles(n: int, other: bool, steps: int) -> None:
+    """Elements end at different times, some never; what is NaN stays so."""
+    parts = _masked("greater" if other else "less_equal", 4.0, other)
+    start, w = RNG.normal(size=n), RNG.normal(size=n)
+    start[n // 2 : n // 2 + 1] = np.nan
+    z, count = start, np.zeros(n, np.int64)
+    for _ in range(steps):
+        mask = ~(z * z > 4.0) if other else z * z <= 4.0
+        z, count = np.where(mask, z * z + w, z), count + mask
+    result = run(parts, start, w, n=n, t=steps)
+    assert result[0].tobytes() == z.tobytes()
+    np.testing.assert_array_equal(result[1], count)
+
+
+def _settling(parts: list[Node]) -> Settling | None:
+    (launch,) = launches(parts)
+    (body,) = (line.body for line in launch.kernel.instructions if isinstance(line.body, Loop))
+    return settling(launch.kernel, body)
+
+
+def test_scalar_loop_that_settles_ends() -> None:
+    z, w = argument(0, "f8"), argument(1, "f8")
+
+    def body(i: Node, w: Node, z: Node) -> list[Node]:
+        return [op("where", op("less_equal", z, 2.0), op("add", z, w), z)]
+
+    parts = loop(body, [z], length=T, constants=[w])
+    assert _settling(parts) is not None
+    program = program_of(parts)
+    entries = [kernel.entry for kernel in get_kernels(program.kernels)]
+    (result,) = execute(program, entries, [np.array(0.0), np.array(1.5)], {"t": 1 << 60})  # nobody would wait for that
+    assert result == 3.0
+
+
+def test_no_look_where_nothing_keeps_the_state() -> None:
+    z, x = argument(0, "f8", N), argument(1, "f8", T, N)
+    assert _settling(loop(lambda i, z: [op("multiply", z, op("subtract", 1.0, z))], [z], length=T)) is None
+
+    def masked(z: Node, following: Node) -> list[Node]:
+        return [op("where", op("less_equal", z, 2.0), following, z)]
+
+    assert _settling(loop(lambda i, z: masked(z, op("multiply", z, z)), [z], length=T)) is not None
+    counted = loop(lambda i, z: masked(z, op("add", z, B.cast(i, np.dtype("f8")))), [z], length=T)
+    assert _settling(counted) is None
+    assert _settling(loop(lambda i, z, x: masked(z, op("add", z, x)), [z], [x], T)) is None
+    stacked = loop(lambda i, z: [*masked(z, op("multiply", z, z)), z], [z], length=T)
+    assert _settling(stacked) is None
+
+
+def test_what_a_mask_does_not_decide_is_compared() -> None:
+    """A bool and a maximum that settle; a sum of zeros makes 0.0 of -0.0, which is a change; NaN stays itself."""
+    z, alive, most, total = argument(0, "f8", N), argument(1, "bool", N), argument(2, "f8", N), argument(3, "f8", N)
+
+    def body(i: Node, z: Node, alive: Node, most: Node, total: Node) -> list[Node]:
+        following = op("where", alive, op("multiply", z, z), z)
+        still = op("logical_and", alive, op("less", following, 100.0))
+        nothing = op("where", alive, op("multiply", z, 0.0), B.view(B.constant(0.0), (), (N,)))
+        return [following, still, op("maximum", most, z), op("add", total, nothing)]
+
+    parts = loop(body, [z, alive, most, total], length=T)
+    found = _settling(parts)
+    assert found is not None and found.compared
+    data = RNG.normal(size=70) * 3
+    data[::7] = np.nan
+    flags, sums = RNG.random(70) < 0.5, np.where(RNG.random(70) < 0.5, -0.0, 0.0)
+    results = run(parts, data, flags, data * 0, sums, n=70, t=40)
+    c, alive_now, highest, added = data, flags, data * 0, sums
+    with np.errstate(all="ignore"):
+        for _ in range(40):
+            following = np.where(alive_now, c * c, c)
+            highest = np.maximum(highest, c)
+            added = added + np.where(alive_now, c * 0.0, 0.0)
+            c, alive_now = following, alive_now & (following < 100.0)
+    for result, expected in zip(results, (c, alive_now, highest, added), strict=True):
+        np.testing.assert_array_equal(result, expected)
+        assert (np.signbit(result) == np.signbit(expected)).all() if result.dtype == "f8" else True

@@ -278,3 +278,22 @@ def test_where_nothing_becomes_a_loop_memory_is_written_in_place() -> None:
     jitted(found)
     np.testing.assert_allclose(np.tril(found), np.linalg.cholesky(a), rtol=1e-11)
     assert not [step for step in jitted.roots[0].program.steps if isinstance(step, Copy)]
+
+
+def test_what_is_used_just_before_the_end_is_handed_on() -> None:
+    """The loop begins in the middle of what the user wrote as an iteration; no values of all iterations are kept."""
+
+    def escaped(z: Any, c: Any) -> Any:
+        alive, most = np.ones(len(z), bool), z
+        for _ in range(300):
+            z = np.where(alive, z * z + c, z)
+            alive = alive & (np.abs(z) <= 2.0)
+            most = np.maximum(most, z)
+        return z, alive, most
+
+    z, c = np.zeros(50), RNG.standard_normal(50)
+    jitted = tj.jit(escaped)
+    for found, expected in zip(jitted(z, c), escaped(z, c), strict=True):
+        assert found.tobytes() == expected.tobytes()
+    (loop,) = (node for node in jitted.roots[0].graph.nodes if node.op == "loop")
+    assert len(loop["body"].outputs) == loop["carries"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from tracejit.lower.llvm_types import I64, register_type, word
 from tracejit.lower.loop_nest import Level
 from tracejit.lower.scalar_llvm import LlvmScalar
+from tracejit.lower.settled_loop import Settling, settling
 from tracejit.schedule.kernel import Branch, Gather, Loop, walk
 from tracejit.vecmath import language
 from tracejit.vecmath.language import Scalar
@@ -42,7 +44,7 @@ def emit_loop(emitter: Emitter, loop: Loop) -> tuple[Scalar, ...]:
     """A sequential loop; returns the last carries.
 
     again:      i, carries = registers; does it go on?
-    iteration:  the body; back to `again`
+    iteration:  the body; back to `again`, unless it is known that nothing changes any more
     done:
     """
     nest, builder = emitter.nest, emitter.builder
@@ -67,14 +69,40 @@ def emit_loop(emitter: Emitter, loop: Loop) -> tuple[Scalar, ...]:
             nest.axis_values[loop.axis], nest.axis_level[loop.axis] = counter, len(nest.levels) - 1
         emitter.run(loop.body.instructions)
         following = [language.cast(emitter.value(n), d) for n, d in zip(loop.body.values, dtypes, strict=True)]
+        settled = settling(emitter.kernel, loop)
+        changed = None if settled is None else emit_changed(emitter, loop, settled)
         if loop.axis is not None:
             del nest.axis_values[loop.axis], nest.axis_level[loop.axis]
     counter.add_incoming(builder.add(counter, word(-1 if loop.reverse else 1)), builder.block)
     registers.come_from(builder.block, following)
-    builder.branch(again)
+    if changed is None:
+        builder.branch(again)
+    else:
+        builder.cbranch(changed, again, done)
     nest.levels.pop()
     builder.position_at_end(done)
     return carries
+
+
+def emit_changed(emitter: Emitter, loop: Loop, settled: Settling) -> Any:
+    """Whether the iteration that was emitted just now may have changed a carry, an i1."""
+    builder = emitter.builder
+    changes = []
+    for number, lets_through in settled.masks:
+        mask: Any = emitter.value(number)
+        changes.append(mask.value if lets_through else builder.not_(mask.value))
+    for place in settled.compared:
+        old, new = (_bits(emitter, n) for n in (loop.carries[place].number, loop.body.values[place]))
+        changes.append(builder.icmp_unsigned("!=", old, new))
+    return reduce(builder.or_, changes)
+
+
+def _bits(emitter: Emitter, number: int) -> Any:
+    """A value as an integer, of which -0.0 is not 0.0 and a NaN equals itself."""
+    value: Any = emitter.value(number)
+    if value.dtype.kind != "f":
+        return value.value
+    return emitter.builder.bitcast(value.value, register_type(np.dtype(f"u{value.dtype.itemsize}")))
 
 
 def _counter_start(emitter: Emitter, loop: Loop) -> Any:

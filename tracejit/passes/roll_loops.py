@@ -30,6 +30,9 @@ _REFUSED = frozenset({"tap", "custom", "barrier", "part"})
 FURTHEST = 4
 """Iterations back from which a value is taken as a carry."""
 
+LATEST = 2
+"""Iterations back from the last one whose values are handed on in carries, where nothing earlier is wanted."""
+
 Slot: TypeAlias = tuple[str, int]
 """Where an input of a body's node comes from: ("own", place), ("constant", n), ("carry", n), ("x", n)."""
 
@@ -101,7 +104,7 @@ class _Plan:
     whole: dict[int, int] = field(default_factory=dict)
     written: dict[int, Indices] = field(default_factory=dict)
     ys: list[int] = field(default_factory=list)
-    last: dict[int, int] = field(default_factory=dict)
+    last: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.place = {id(node): (r, j) for r, row in enumerate(self.rows) for j, node in enumerate(row)}
@@ -216,17 +219,26 @@ class _Plan:
             if j in self.written:
                 if r != final:
                     return False
-            elif r != final:
+            elif r < final - LATEST:
                 _placed(self.ys, j)
         for j in self.written:
             if self.slots[j][1][0] != "own":
                 return False
             _placed(self.ys, self.slots[j][1][1])
         for r, j in wanted:
-            if r == final and j not in self.ys and j not in self.written:
-                known = next((n for n, c in enumerate(self.carries) if c.source == j and c.after is None), None)
-                self.last[j] = known if known is not None else _placed(self.carries, _Carry(j, None))
+            if j not in self.ys and j not in self.written:
+                self.last[r, j] = self._handed_on(j, final - r)
         return True
+
+    def _handed_on(self, j: int, back: int) -> int:
+        """The carry that ends as what a node was `back` iterations before the last."""
+        number = None
+        for _ in range(back + 1):
+            known = (n for n, c in enumerate(self.carries) if c.source == j and c.after == number)
+            found = next(known, None)
+            number = found if found is not None else _placed(self.carries, _Carry(j, None, number))
+        assert number is not None
+        return number
 
     # ---- the loop
 
@@ -261,7 +273,7 @@ class _Plan:
             whole = self._ys_part(parts, j)
             indices = (Index(None, 1, r), *(Index(None) if d == 1 else Index(a) for a, d in enumerate(node.shape)))
             return builder.view(whole, indices, node.shape, node.line)
-        return parts[self.last[j]]
+        return parts[self.last[r, j]]
 
     def _ys_part(self, parts: list[Node], j: int) -> Node:
         return parts[len(self.carries) + self.ys.index(j)]
