@@ -216,6 +216,39 @@ def test_moving_views() -> None:
     assert moving([rows[0], rows[0]]) is None
 
 
+def test_moving_views_of_a_diagonal() -> None:
+    places = [(Index(None, 1, 2 * k), Index(None, 1, 7 - k)) for k in range(3)]
+    assert moving(places) == (Index(0, 2, 0), Index(0, -1, 7))
+    assert moving([*places, (Index(None, 1, 6), Index(None, 1, 5))]) is None
+
+
+def test_a_loop_over_a_diagonal_is_one() -> None:
+    """The functions of its elements count by their instructions, so it is one well before the nodes are many."""
+
+    def trace(a: Any) -> Any:
+        total = 0.0
+        for i in range(a.shape[0]):
+            total += np.tanh(a[i, i])
+        return a + total
+
+    a, jitted = RNG.random((150, 150)), tj.jit(trace)
+    np.testing.assert_allclose(jitted(a), trace(a), rtol=1e-14)
+    assert any(node.op == "loop" for node in jitted.roots[0].graph.nodes)
+
+
+def test_writes_along_a_diagonal_are_one() -> None:
+    def written(a: Any, x: Any) -> None:
+        for i in range(5):
+            a[i, i] = x[i]
+
+    a, x, jitted = RNG.random((6, 6)), RNG.random(5), tj.jit(written)
+    expected = a.copy()
+    written(expected, x)
+    jitted(a, x)
+    np.testing.assert_array_equal(a, expected)
+    assert sum(node.op == "update" for node in jitted.roots[0].graph.nodes) == 1
+
+
 @pytest.mark.parametrize("count", [2, 5])
 def test_writes_side_by_side_are_one(count: int) -> None:
     def gathered(x: Any) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from tracejit.ir.node import Node
+from tracejit.ops.table import OPS
 from tracejit.records import dataclass
 
 FEWEST_TIMES = 8
@@ -18,6 +19,9 @@ FEWEST_NODES = 1300
 
 STORE_WEIGHT = 40
 """Nodes that the write of one element counts for: a kernel of its own, which unrolled code has in every iteration."""
+
+COST_WEIGHT = 3
+"""Instructions of a function of one number that compile as long as a node: they are written out for each."""
 
 _CANDIDATES = 4
 
@@ -103,6 +107,8 @@ def _end_of_run(tokens: Sequence[int], start: int, period: int) -> int:
 
 def weight(node: Node) -> int:
     """What a node costs where it is not part of a loop."""
+    if node.kind == "elementwise" and not node.shape:
+        return max(1, OPS[node.op].cost // COST_WEIGHT)
     return STORE_WEIGHT if node.op == "update" and not node.inputs[1].shape else 1
 
 

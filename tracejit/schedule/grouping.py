@@ -12,6 +12,9 @@ MAX_ROOTS = 24
 """Roots in one kernel: past it, registers and load ports are what limits."""
 
 
+FURTHEST = 64
+"""Kernels back from the last one that a root is tried with; trying all would take the square of their number."""
+
 CHAINED = 4
 """Instructions an element that may be done in the loop of a running total along a row, which is no vector loop."""
 
@@ -129,7 +132,7 @@ def group(roots: list[Node], memory: set[int]) -> list[Group]:
     for root in roots:
         reads = readers[id(root)]
         first = max([place[id(r.source)] for r in reads if id(r.source) in place], default=0)
-        for number in range(len(groups) - 1, first - 1, -1):
+        for number in range(len(groups) - 1, max(first, len(groups) - FURTHEST, 0) - 1, -1):
             if _joins(groups[number], root, reads, place, number, readers):
                 place[id(root)] = number
                 break

@@ -86,6 +86,7 @@ class _Coalescing:
     """Drops the copies whose source nothing needs any more: their targets then are the sources' own memory.
 
     places: the positions of the steps that mention each buffer, so that a long program is not gone through for each.
+    failing: the position of the last step that may fail, -1 for none.
     """
 
     def __init__(self, program: Program, contiguous: Container[int], carries: Container[Buffer]) -> None:
@@ -96,6 +97,7 @@ class _Coalescing:
         for position, step in enumerate(program.steps):
             for buffer in _mentioned(step):
                 self.places.setdefault(buffer, set()).add(position)
+        self.failing = max((n for n, step in enumerate(program.steps) if _may_fail(step)), default=-1)
 
     def run(self) -> Program:
         """Each copy in turn, until none goes."""
@@ -140,7 +142,7 @@ class _Coalescing:
         """Whether an argument's copy is nothing that comes out, and the argument gets a later value for certain."""
         aliases = self._aliases(copy.target)
         given = any(output in aliases for output in self.program.outputs)
-        return not given and _cannot_fail(self.steps[position:])
+        return not given and position > self.failing
 
     def _aliases(self, source: Buffer) -> set[Buffer]:
         """A buffer and the views of it."""
@@ -183,14 +185,15 @@ def _allocates(step: Step, buffer: Buffer) -> bool:
     return isinstance(step, Allocate) and step.target == buffer
 
 
-def _cannot_fail(steps: Sequence[Step | None]) -> bool:
-    """Whether the steps are kernels that meet no index out of bounds, products, copies and views."""
-    for step in steps:
-        if not isinstance(step, (Allocate, View, Multiply, Copy, Launch, type(None))):
-            return False
-        if isinstance(step, Launch) and any(isinstance(line.body, k.Gather) for line in step.kernel.instructions):
-            return False
-    return True
+def _may_fail(step: Step) -> bool:
+    """Whether a step is anything but a copy, a view, a product, or a kernel that meets no index out of bounds."""
+    if not isinstance(step, (Allocate, View, Multiply, Copy, Launch)):
+        return True
+    return isinstance(step, Launch) and any(isinstance(line.body, k.Gather) for line in step.kernel.instructions)
+
+
+def _cannot_fail(steps: Sequence[Step]) -> bool:
+    return not any(map(_may_fail, steps))
 
 
 def _aliases(program: Program, source: Buffer) -> set[Buffer]:

@@ -80,8 +80,10 @@ class _Scheduler:
         taken = {id(root) for one in products for root in one.roots}
         kernel_roots = [root for root in kernel_roots if id(root) not in taken]
         groups: list[Group] = []
-        for level in sorted({level_of[id(root)] for root in kernel_roots}):
-            roots = [root for root in kernel_roots if level_of[id(root)] == level]
+        by_level: dict[int, list[Node]] = {}
+        for root in kernel_roots:
+            by_level.setdefault(level_of[id(root)], []).append(root)
+        for _, roots in sorted(by_level.items()):
             groups.extend(_control_groups([root for root in roots if root.op == "part"]))
             groups.extend(group([root for root in roots if root.op != "part"], memory))
         self._emit_all([*groups, *products], memory)
