@@ -31,8 +31,10 @@ ALLOWED: dict[str, set[str]] = {
 LATE_IMPORTS = {
     *("llvmlite", "numba", "cupy"),
     *("graphviz", "matplotlib", "scipy", "sklearn", "tensorboardX", "tqdm", "PIL", "safetensors"),
+    *("hashlib", "json", "signal"),
 }
-"""What may be imported inside a function: compilers, which take long to load, and the optional extras."""
+"""What may be imported inside a function: compilers, which take long to load, the optional extras, and what of the
+standard library a program is spared that imports tracejit and does not call it."""
 
 ADAPTER = "tracejit.runtime.cuda_adapter"
 """The one module that knows Numba, which compiles the kernels of a GPU."""

@@ -9,7 +9,6 @@ written to, a private one among the temporary files.  It is kept below a limit b
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import stat
@@ -85,7 +84,7 @@ class DiskCache:
             data = path.read_bytes()
         except OSError:
             return None
-        if hashlib.sha256(data).hexdigest() != name:
+        if _digest(data) != name:
             self._damaged(path)
             return None
         _touch(path)
@@ -95,7 +94,7 @@ class DiskCache:
 
     def write(self, keys: Sequence[str], data: bytes) -> str:
         """Keep object code that holds the kernels of `keys`; returns its name."""
-        name = hashlib.sha256(data).hexdigest()
+        name = _digest(data)
         if self.directory is None:
             return name
         try:
@@ -166,6 +165,13 @@ class DiskCache:
                 break
             path.unlink(missing_ok=True)
             size -= file_size
+
+
+def _digest(data: bytes) -> str:
+    """The name of an object file."""
+    import hashlib
+
+    return hashlib.sha256(data).hexdigest()
 
 
 def _touch(path: Path) -> None:

@@ -6,7 +6,6 @@ that decides the machine code (see `environment`), and only then compiled.
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import threading
 import time
@@ -146,6 +145,8 @@ def _is_foreign(name: str) -> bool:
 
 
 def _key(kernel: Kernel) -> str:
+    import hashlib
+
     return hashlib.sha256(f"{environment()}|{kernel.structure}".encode()).hexdigest()[:40]
 
 
@@ -166,6 +167,8 @@ def environment() -> str:
 
 def source_hash(package: Path, names: Iterable[str]) -> str:
     """A hash of the sources that emit code: whoever edits an op's definition gets a new key."""
+    import hashlib
+
     digest = hashlib.sha256()
     for path in _sources(package, names):
         digest.update(path.name.encode())

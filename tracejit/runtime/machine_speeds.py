@@ -7,8 +7,6 @@ arrays only never does.  No result depends on it.
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -48,6 +46,9 @@ class Speeds:
 @lru_cache(maxsize=1)
 def speeds() -> Speeds:
     """Those of this machine, from the disk if it has been measured before.  There has to be a pool."""
+    import hashlib
+    import json
+
     here = machine()
     key = hashlib.sha256(f"speeds {_VERSION} {here!r}".encode()).hexdigest()[:40]
     name = KERNELS.disk.object_name(key)

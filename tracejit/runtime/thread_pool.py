@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
-import signal
 import threading
 from collections.abc import Iterable
 from importlib import import_module
@@ -45,6 +43,9 @@ def _has(functions: Iterable[str]) -> bool:
 
 def _object_code() -> bytes:
     """From the disk, or compiled."""
+    import hashlib
+    import signal
+
     key = hashlib.sha256(f"pool|{environment()}".encode()).hexdigest()[:40]
     name = KERNELS.disk.object_name(key)
     found = None if name is None else KERNELS.disk.read_object(name)

@@ -25,7 +25,6 @@ Four forms, told apart by `Kernel.form`:
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -343,6 +342,8 @@ class Kernel:
     @cached_property
     def structure(self) -> str:
         """A hash of everything that decides the machine code, but for target and versions."""
+        import hashlib
+
         return hashlib.sha256(repr(self).encode()).hexdigest()[:32]
 
     @cached_property
