@@ -110,6 +110,8 @@ def _segment_text(segment: Segment, number: int, count: int, values: dict[str, i
     guards = essential([text for text, _ in segment.guards])
     if guards:
         lines += ["", "guards: " + "; ".join(guards)]
+    if segment.donated:
+        lines += ["", "donated: " + "; ".join(segment.donated)]
     lines += _steps_text(segment.program, values, "")
     if segment.following is not None:
         lines += ["", f"then {segment.following.call.name}() at {segment.following.line}"]

@@ -16,6 +16,7 @@ from typing import Any, TypeVar, overload
 import numpy as np
 
 from tracejit.driver.arguments import take_apart
+from tracejit.driver.donation import donated
 from tracejit.driver.environment_guards import read_environment
 from tracejit.driver.errors import clarified, fullgraph_error
 from tracejit.driver.explain import Explanation, explain_segments, retrace_reason
@@ -116,6 +117,7 @@ class Jitted(Dispatched):
         fullgraph: bool,
         fastmath: bool,
         device: Device | None = None,
+        donate: str | int | Sequence[str | int] = (),
     ) -> None:
         detach(self)
         self.__name__ = type(function).__name__  # of an object that can be called: it has no name of its own
@@ -134,6 +136,7 @@ class Jitted(Dispatched):
         self.plain_reason: str | None = None
         self.static_names = frozenset(static_argnames)
         self._static_positions = _positions(function, static_argnames)
+        self.donated = donated(function, donate, self.static_names)
         self._lock = threading.RLock()
         self.disabled = os.environ.get("TRACEJIT_DISABLE", "") not in ("", "0")
 
@@ -385,6 +388,7 @@ def jit(
     fullgraph: bool = False,
     fastmath: bool = False,
     device: str | Device | None = None,
+    donate: str | int | Sequence[str | int] = (),
 ) -> Callable[[F], F]: ...
 def jit(
     function: Any = None,
@@ -393,6 +397,7 @@ def jit(
     fullgraph: bool = False,
     fastmath: bool = False,
     device: str | Device | None = None,
+    donate: str | int | Sequence[str | int] = (),
 ) -> Any:
     """Compile a function written with plain NumPy.
 
@@ -405,6 +410,9 @@ def jit(
     fastmath: let floating-point arithmetic be reordered; NaN and infinities keep their meaning.
     device: where to run: "cpu", "cuda", "cuda:1". NumPy arrays are copied there; results are `tracejit.Array`s on it.
         None: where the arguments are.
+    donate: parameters, by name or position, whose arrays the caller gives up. A result that is computed from one
+        element by element, with its shape and dtype, then takes its memory: it is the same array, with new contents.
+        Whether that is done depends on the function (`explain` says so), so of a donated array use the result alone.
 
     >>> import numpy as np, tracejit as tj
     >>> @tj.jit
@@ -412,11 +420,20 @@ def jit(
     ...     return np.sum(x * factor, axis=1)
     >>> scaled(np.ones((2, 3)), 2.0)
     array([6., 6.])
+
+    >>> descend = tj.jit(lambda w, slope: w - 0.5 * slope, donate="w")
+    >>> w = np.ones(3)
+    >>> new = descend(w, np.full(3, 2.0))
+    >>> new, new is w
+    (array([0., 0., 0.]), True)
+
+    Raises ValueError where `static_argnames` or `donate` name what is no parameter; a call does for a donated array
+    that is read-only.
     """
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
     where = None if device is None else Device(device)
     if function is None:
-        return lambda inner: Jitted(inner, names, fullgraph, fastmath, where)
+        return lambda inner: Jitted(inner, names, fullgraph, fastmath, where, donate)
     if not callable(function):
         raise TypeError(f"jit expects a function, got {type(function).__name__}")
-    return Jitted(function, names, fullgraph, fastmath, where)
+    return Jitted(function, names, fullgraph, fastmath, where, donate)

@@ -93,6 +93,7 @@ class Segment:
     definitions: the names of parts of expressions; checks: of a first segment, its guards alone.
     draft: of a segment that takes whole calls, how emitted code can do the same; native: whether it does, and why not.
     loss: of a first segment, why calls that it takes run as plain NumPy (see `driver.profit`).
+    donated: what became of each donated argument.
     """
 
     traced: Graph
@@ -111,6 +112,7 @@ class Segment:
     draft: CallDraft | None = None
     native: str = "no, the function has several segments"
     loss: str | None = None
+    donated: tuple[str, ...] = ()
 
     def accepts(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Whether the guards of a first segment hold; nothing else of it is run."""

@@ -14,6 +14,7 @@ from tracejit.driver import segment_code as text
 from tracejit.driver.arguments import Arguments, flatten_like
 from tracejit.driver.called_totals import called_totals
 from tracejit.driver.cpu_target import CPU
+from tracejit.driver.donation import with_donated
 from tracejit.driver.environment_guards import Environment, restore, unchanged
 from tracejit.driver.fingerprints import fingerprint
 from tracejit.driver.host_code import ALIGNED, MISS, Code
@@ -21,6 +22,7 @@ from tracejit.driver.host_program import write_program
 from tracejit.driver.kernel_errors import raise_kernel_error
 from tracejit.driver.native_call import draft_call
 from tracejit.driver.profit import loss
+from tracejit.driver.results import outgoing
 from tracejit.driver.segments import Break, Raised, Run, Segment, describe, go_on, trace_leaf, trace_results
 from tracejit.driver.target import Target
 from tracejit.ir.graph import Graph
@@ -72,6 +74,7 @@ class Tracing:
     checks: Code | None = None
     last_break: Break | None = None
     last_result: Any = None
+    donated: tuple[str, ...] = ()
     replayed: list[tuple[Break, Any]] = field(default_factory=list)
 
     def execute(self) -> Any:
@@ -97,7 +100,7 @@ class Tracing:
                     raise
             self.run.tracing = False
             del args, kwargs
-            function = self._end(result)
+            function = self._end(result, held)
             del held
         finally:
             ACTIVE.enter(outer)
@@ -256,25 +259,27 @@ class Tracing:
         self, live: list[Storage], extra: list[Node]
     ) -> tuple[Code, Program, tuple[Graph, Graph, Sequence[Any], CacheCounts]]:
         """Guards and steps of the pending segment."""
-        trace = self.trace
-        writebacks = [(s.leaf, n) for n, s in enumerate(live) if s.leaf is not None and s.mutated]
-        pending_graph = self._graph([storage.node for storage in live] + extra)
-        traced = unify_sizes(roll_loops(pending_graph), trace.canonical)
-        refuse_leaks(traced)
-        graph = called_totals(optimize(erase_markers(traced), self.jitted.check), self.target.calls)
-        layouts = _layouts(trace)
-        program = schedule(graph, layouts, writebacks, self.jitted.fastmath)
+        traced, graph, program = self._scheduled(live, extra)
+        layouts = _layouts(self.trace)
         counts = CacheCounts()
         self.target.refuse(program, None, "")
         loaded = self.target.get_kernels(program.kernels, counts)
         code = Code(self.target)
         code.namespace.update(plain=self.jitted.run_plain, jitted=self.jitted)
         code.use("asarray")
-        mutated = {leaf for leaf, _ in writebacks if leaf is not None}
-        self._write_guards(code, layouts, mutated)
+        self._write_guards(code, layouts, {leaf for leaf, _ in program.writebacks})
         write_program(code, program, loaded, raise_kernel_error)
         program = text.write_writebacks(code, program)
         return code, program, (traced, graph, loaded, counts)
+
+    def _scheduled(self, live: list[Storage], extra: list[Node]) -> tuple[Graph, Graph, Program]:
+        """What the pending segment computes, as traced and as optimized, and the steps that do."""
+        writebacks = [(s.leaf, n) for n, s in enumerate(live) if s.leaf is not None and s.mutated]
+        pending_graph = self._graph([storage.node for storage in live] + extra)
+        traced = unify_sizes(roll_loops(pending_graph), self.trace.canonical)
+        refuse_leaks(traced)
+        graph = called_totals(optimize(erase_markers(traced), self.jitted.check), self.target.calls)
+        return traced, graph, schedule(graph, _layouts(self.trace), writebacks, self.jitted.fastmath)
 
     def _write_guards(self, code: Code, layouts: dict[int, str], mutated: set[int]) -> None:
         trace = self.trace
@@ -324,31 +329,12 @@ class Tracing:
             return lambda: segment.function(self.run.args, self.run.kwargs, self.run)
         return lambda: segment.function(self.run)
 
-    def _end(self, result: Any) -> Callable[[], Any]:
-        """Compile the last segment, which returns the function's result."""
+    def _end(self, result: Any, held: list[Any]) -> Callable[[], Any]:
+        """Compile the last segment, which returns the function's result; `held`: the arguments' leaves."""
         leaves: list[Any] = []
         tree = flatten(result, leaves)
-        live = [s for s in self.trace.live_storages() if s.leaf is not None and s.mutated]
-        counts: dict[int, int] = {}
-        for leaf in leaves:
-            if isinstance(leaf, Tracer) and leaf.storage.leaf is None:
-                counts[id(leaf.storage)] = counts.get(id(leaf.storage), 0) + 1
-        extra: list[Node] = []
-        texts: list[tuple[str, int, Tracer | None]] = []
-        shared: dict[int, int] = {}
-        for leaf in leaves:
-            if not isinstance(leaf, Tracer):
-                texts.append(("", -1, None))
-            elif leaf.storage.leaf is not None:
-                texts.append(("", -1, leaf))
-            elif counts[id(leaf.storage)] > 1:
-                if id(leaf.storage) not in shared:
-                    shared[id(leaf.storage)] = len(extra)
-                    extra.append(leaf.storage.node)
-                texts.append(("shared", shared[id(leaf.storage)], leaf))
-            else:
-                extra.append(leaf.node)
-                texts.append(("own", len(extra) - 1, leaf))
+        leaves, self.donated = with_donated(self, held, leaves, lambda *given: self._scheduled(*given)[2])
+        live, extra, texts = outgoing(self.trace, leaves)
         described = [
             (how, number, t.storage.leaf, t.steps, t.scalar)
             if t is not None
@@ -381,6 +367,7 @@ class Tracing:
         ]
         text.write_result(code, tree, names)
         segment = self._finish(code, program, parts, None)
+        segment.donated = self.donated
         if self.root:
             own = [program.outputs[len(live) + number] if how == "own" else None for how, number, _ in texts]
             self._draft(segment, parts[2], tree, list(zip(leaves, own, strict=True)))

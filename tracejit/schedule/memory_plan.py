@@ -206,7 +206,10 @@ def _aliases(program: Program, source: Buffer) -> set[Buffer]:
 
 
 def _reads_where_it_writes(step: Step, copy: Copy, aliases: set[Buffer]) -> bool:
-    """Whether a kernel reads the old value only at the very element that it then writes."""
+    """Whether a kernel reads the old value only at the very element that it then writes.
+
+    Stages do not matter: the element is one of the same row, or column, and all of that is read before any is written.
+    """
     if not isinstance(step, Launch) or copy.target not in step.buffers or copy.source not in step.buffers:
         return False
     kernel = step.kernel
@@ -220,7 +223,11 @@ def _reads_where_it_writes(step: Step, copy: Copy, aliases: set[Buffer]) -> bool
     if any(isinstance(b, k.Load) and b.operand == read for b in touched[first:]):
         return False
     gathers = any(isinstance(i.body, k.Gather) and i.body.operand == read for i in kernel.instructions)
-    return kernel.form == "map" and len(kernel.stages) == 1 and loads == stores and len(stores) == 1 and not gathers
+    if loads != stores or len(stores) != 1 or gathers:
+        return False
+    # The function that ends a `reduce_all` kernel reads again what does not vary.
+    varies = any(index.axis is not None for index in next(iter(stores)))
+    return kernel.form in ("map", "reduce_columns") or (kernel.form == "reduce_all" and varies)
 
 
 def _renamed(program: Program, position: int, copy: Copy) -> Program:
