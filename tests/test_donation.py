@@ -92,6 +92,7 @@ def test_results_in_place_are_right(function: Callable[..., Any], arguments: Any
         (lambda x: x > 0, "no result of its shape and dtype is computed from it"),
         (lambda x: x[::-1] * 2, "no result of its shape and dtype is computed from it"),
         (lambda x: x + x[::-1], "its elements are needed after the result's are stored"),
+        (lambda x: (x + 1, np.sort(x, axis=0)), "or are given to NumPy"),
         (lambda x: (x + 1, x), "no result of its shape and dtype is computed from it"),
         (lambda x: (x + 1, x[0]), "no result of its shape and dtype is computed from it"),
         (lambda x: x + 1 if x.sum() > 0 else x - 1, "the function has several segments"),

@@ -18,7 +18,7 @@ from tracejit.driver.arguments import Arguments
 from tracejit.driver.results import outgoing
 from tracejit.ir.node import Node
 from tracejit.records import dataclass
-from tracejit.schedule.steps import Copy, Program
+from tracejit.schedule.steps import CallInPlace, CallNumpy, Copy, Program, Together, reads
 from tracejit.trace.pytree import Tree
 from tracejit.trace.state import Storage, Trace
 from tracejit.trace.tracer import Tracer
@@ -121,7 +121,7 @@ def with_donated(
             continue
         reason = "no result of its shape and dtype is computed from it element by element"
         if any(gift.label == label for gift in found):
-            reason = "its elements are needed after the result's are stored"
+            reason = "its elements are needed after the result's are stored, or are given to NumPy"
         if label in written or not tracing.root:
             reason = "the function writes to it" if tracing.root else "the function has several segments"
         said.append(f"{label} is not used, as {reason}")
@@ -202,4 +202,9 @@ def _is_in_place(program: Program, leaf: int | None) -> bool:
         isinstance(step, Copy) and any(b.kind == "argument" and b.leaf == leaf for b in (step.source, step.target))
         for step in program.steps
     )
-    return new is not None and new.kind == "argument" and new.leaf == leaf and not copied
+    # What NumPy returns may be its argument, or a view of it.
+    seen = any(
+        isinstance(step, (CallNumpy, CallInPlace, Together)) and any(b.leaf == leaf for b in reads(step))
+        for step in program.steps
+    )
+    return new is not None and new.kind == "argument" and new.leaf == leaf and not copied and not seen

@@ -134,7 +134,7 @@ class _Coalescing:
             later = self.steps[place]
             if later is None or not any(buffer in aliases for buffer in reads(later)):
                 continue
-            if not _reads_where_it_writes(later, copy, aliases):
+            if not reads_where_it_writes(later, copy, aliases):
                 return False
         return not any(output in aliases for output in self.program.outputs)
 
@@ -205,7 +205,7 @@ def _aliases(program: Program, source: Buffer) -> set[Buffer]:
     return found
 
 
-def _reads_where_it_writes(step: Step, copy: Copy, aliases: set[Buffer]) -> bool:
+def reads_where_it_writes(step: Step, copy: Copy, aliases: set[Buffer]) -> bool:
     """Whether a kernel reads the old value only at the very element that it then writes.
 
     Stages do not matter: the element is one of the same row, or column, and all of that is read before any is written.
@@ -297,7 +297,7 @@ def _write_results_in_place(program: Program, contiguous: Container[int]) -> Pro
         copy = Copy(argument, result)
         aliases = _aliases(program, argument)
         if any(
-            any(b in aliases for b in reads(later)) and not _reads_where_it_writes(later, copy, aliases)
+            any(b in aliases for b in reads(later)) and not reads_where_it_writes(later, copy, aliases)
             for later in program.steps[position:]
         ):
             continue

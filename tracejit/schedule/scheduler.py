@@ -21,6 +21,7 @@ from tracejit.schedule.memory_plan import plan_memory
 from tracejit.schedule.native_control import is_native, result_shape, survey
 from tracejit.schedule.panel_builder import PanelBuilder
 from tracejit.schedule.panel_products import PanelProduct, epilogue, panel_products
+from tracejit.schedule.reuse import reuse_memory
 from tracejit.schedule.side_by_side import side_by_side
 from tracejit.schedule.steps import (
     Allocate,
@@ -90,7 +91,7 @@ class _Scheduler:
         outputs = tuple(self.buffers[id(node)] for node in self.graph.outputs)
         program = Program(tuple(self.steps), outputs, tuple((leaf, outputs[n]) for leaf, n in writebacks))
         planned = plan_memory(program, {leaf for leaf, layout in self.layouts.items() if layout == "C"}, carries)
-        return side_by_side(planned)
+        return side_by_side(reuse_memory(planned))
 
     def _memory(self) -> set[int]:
         """What is materialized; the value of an update that reads the updated memory in other places is too.
