@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tracejit as tj
+from tracejit.ops.gathering import scatter_add
 
 RNG = np.random.default_rng(0)
 SQUARE = RNG.normal(size=(3, 3))
@@ -593,3 +594,36 @@ def test_inside_a_loop() -> None:
         return np.sum(root**2) + np.sum(logs)
 
     tj.check_grads(newton, (POSITIVE,), order=1)
+
+
+@pytest.mark.parametrize("dtype", ["d", "f", "i", "e", "D", "?"])
+@pytest.mark.parametrize(
+    ("shape", "axes", "places"),
+    [
+        ((5, 7), (0,), (40,)),
+        ((5, 7), (1,), (40,)),
+        ((5, 7, 3), (0, 1), (4, 5)),
+        ((9,), (0,), (50,)),
+        ((5, 300), (0,), (1000,)),
+        ((5, 7), (0,), (0,)),
+        ((5, 0), (0,), (3,)),
+        ((5, 7), (0,), ()),
+    ],
+    ids=str,
+)
+def test_rows_are_added_as_numpy_adds_them(shape: Any, axes: Any, places: Any, dtype: str) -> None:
+    random = np.random.default_rng(0)
+    indices = [random.integers(-shape[axis], shape[axis], places) for axis in axes]
+    rest = tuple(length for axis, length in enumerate(shape) if axis not in axes)
+    base, values = ((random.random(size) * 10).astype(dtype) for size in (shape, places + rest))
+    expected = base.copy()
+    np.add.at(np.moveaxis(expected, axes, range(len(axes))), tuple(indices), values)
+    values = np.asarray(values)
+    result = scatter_add(axes, 0, base, values, *indices)
+    assert result.dtype == base.dtype and np.array_equal(result, expected)
+
+
+def test_rows_outside_raise_what_numpy_does() -> None:
+    for place in (5, -6):
+        with pytest.raises(IndexError, match=f"index {place} is out of bounds for axis 0 with size 5"):
+            scatter_add((0,), 0, np.zeros((5, 2)), np.ones((1, 2)), np.array([place]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,14 +10,40 @@ import numpy as np
 
 from tracejit.ops.table import Op, register
 
+_PIECE = 1 << 16
+"""Elements that are added at a time: their positions stay in cache."""
+
 
 def scatter_add(axes: tuple[int, ...], at: int, base: Any, values: Any, *indices: Any) -> Any:
     """A copy of `base` with `values` added where a gather by `indices` of `axes` would read; repeats add up."""
-    total = np.array(base)
+    total = np.array(base, order="C")
     moved = np.moveaxis(total, axes, range(len(axes)))
     rank = np.ndim(indices[0])
-    np.add.at(moved, indices, np.moveaxis(values, range(at, at + rank), range(rank)))
+    added = np.moveaxis(values, range(at, at + rank), range(rank))
+    rows = _row_numbers(moved.shape, indices)
+    if rows is None or not moved.flags.c_contiguous or not total.size or not np.size(values):
+        np.add.at(moved, indices, added)
+        return total
+    flat, length = moved.reshape(-1), math.prod(moved.shape[len(axes) :])
+    added, inside, count = np.reshape(added, (len(rows), length)), np.arange(length), max(1, _PIECE // length)
+    for begin in range(0, len(rows), count):
+        places = rows[begin : begin + count, None] * length + inside
+        np.add.at(flat, places.reshape(-1), added[begin : begin + count].reshape(-1))
     return total
+
+
+def _row_numbers(shape: Sequence[int], indices: Sequence[Any]) -> Any:
+    """The positions as one number each, along the axes that they are of; None where one is out of bounds.
+
+    NumPy's `add.at` of one index array and a flat array takes a quarter of the time that it takes for rows.
+    """
+    rows: Any = 0
+    for index, length in zip(np.broadcast_arrays(*indices), shape, strict=False):
+        index = np.where(index < 0, index.astype(np.intp) + length, index).astype(np.intp)
+        if index.size and not (index.min() >= 0 and index.max() < length):
+            return None
+        rows = rows * length + index
+    return rows.reshape(-1)
 
 
 def _gather_jvp(rules: Any, node: Any, tangents: Sequence[Any]) -> Any:
