@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from collections import defaultdict
 
+import numpy as np
+
+import tracejit.eager  # noqa: F401 - fills in DEVICE_CALLS
 from tracejit.ops import OPS
+from tracejit.runtime.device_array import DEVICE_CALLS
 from tracejit.trace.dispatch import FUNCTIONS
 
 DTYPES = {"b": "bool", "i": "signed", "u": "unsigned", "f": "float"}
@@ -45,7 +50,58 @@ They work too: NumPy's own function is called with the real arrays.
   whole function run as plain NumPy; `explain` gives the reason.
 
 `f.explain(*args)` lists every call of NumPy that a function makes.
+
 """
+
+ON_A_GPU = """\
+## On a GPU
+
+NumPy does not reach arrays there. Every op that is no call has a kernel. Of the calls, and of all other functions,
+these have a form, by kernels that are written out and compositions of them: NAMES.
+
+These ops have none, and raise `NoDeviceForm`, which names the function and the line:
+
+| op | why |
+|---|---|
+"""
+
+BESIDES = """\
+Besides them: arithmetic and sorts of complex numbers, which are moved and not computed with; `np.unique` along an axis;
+`reduceat`, and `at` of other ufuncs; reductions with `where=` or `initial=`; and functions that would run as plain
+NumPy on the CPU. Functions whose result is as long as the data say (`x[mask]`, `np.nonzero`, `np.unique`,
+`np.bincount`) wait for the GPU: the length is read back. Sorts are stable, whatever `kind` says.
+"""
+
+FACTORED = "an algorithm of LAPACK's, which is not written for one; move the matrix to the CPU"
+
+NOT_ON_A_GPU = {
+    **dict.fromkeys(("cholesky", "eigh", "eigvalsh", "pinv", "qr", "svd", "svdvals"), FACTORED),
+    "inverse_or_nan": "it catches the error of a singular matrix, which is known only when values are read back",
+    "mapped": "it calls a function of Python's on the host",
+}
+"""Ops that are calls of NumPy and have no form on a GPU."""
+
+IN_OTHER_OPS = {
+    **dict.fromkeys(("argmax", "argmin"), "reductions"),
+    **dict.fromkeys(("dot", "einsum", "inner"), "products"),
+    **dict.fromkeys(
+        ("conv1d", "conv2d", "max_pool1d", "max_pool2d", "avg_pool1d", "avg_pool2d"), "products and windows"
+    ),
+    "call": "any function",
+}
+"""Ops that are traced as others on a GPU, or stand for many."""
+
+
+def _is_public(function):
+    return not (function.__module__ or "").startswith("tracejit.")
+
+
+def _spelt(function):
+    if function in (operator.getitem, operator.setitem):
+        return "x[mask]" if function is operator.getitem else "x[places] = v"
+    method = function if hasattr(function, "__self__") else getattr(function, "__wrapped__", None)
+    owner = getattr(method, "__self__", None)
+    return f"np.{owner.__name__}.{method.__name__}" if isinstance(owner, np.ufunc) else dotted(function)
 
 
 def accuracy(op):
@@ -91,6 +147,10 @@ def table():
         lines.append("")
     names = sorted({dotted(function) for function in FUNCTIONS})
     lines += [COMPOSITES, ", ".join(f"`{name}`" for name in names), "", OTHERS]
+    forms = sorted({_spelt(function) for function in DEVICE_CALLS if _is_public(function)})
+    lines += [ON_A_GPU.replace("NAMES", ", ".join(f"`{name}`" for name in forms))[:-1]]
+    lines += [f"| `{name}` | {why} |" for name, why in sorted(NOT_ON_A_GPU.items())]
+    lines += ["", BESIDES[:-1], ""]
     return "\n".join(lines)
 
 

@@ -709,6 +709,39 @@ def running_extrema():
 
 
 @case("library")
+def linear_systems():
+    square = MATRIX[:, :5]
+    check(lambda m: (np.linalg.inv(m), np.linalg.solve(m, m[0]), np.linalg.solve(m, m[:, :2])), square)
+    check(lambda m: (np.linalg.det(m), *np.linalg.slogdet(m), np.linalg.det(m * 0)), square)
+    stack = RNG.normal(size=(3, 4, 4)).astype("f")
+    check(lambda m: (np.linalg.inv(m), np.linalg.solve(m, m[0]), np.linalg.det(m)), stack, rtol=1e-4, atol=1e-4)
+    check(lambda m: np.linalg.solve(m, np.ones(2)), np.array([[0.0, 1.0], [2.0, 0.0]]))
+    compare(tj.grad(lambda m: np.linalg.det(m))(x := tj.device_put(square, "cuda")), _det_slope(square), 1e-10, 1e-10)
+    raises(np.linalg.LinAlgError, lambda: np.asarray(np.linalg.inv(x * 0)), "Singular matrix")
+
+
+def _det_slope(m):
+    return np.linalg.det(m) * np.linalg.inv(m).T
+
+
+@case("library")
+def sliding_products():
+    for mode in ("full", "same", "valid"):
+        check(lambda x, y, mode=mode: (np.convolve(x, y, mode), np.correlate(x, y, mode)), X, Y[:4])
+        check(lambda x, y, mode=mode: (np.convolve(x, y, mode), np.correlate(x, y, mode)), PLACES[:5], PLACES)
+
+
+@case("library")
+def gradients_of_writes():
+    def loss(values, places, base):
+        written = base * 2
+        written[places] = values
+        return np.sum(written**3)
+
+    both(lambda m: tj.grad(loss, (0, 2))(m[0, :3], (m[1, :3] > 0) * 2, m[2]), MATRIX)
+
+
+@case("library")
 def composed():
     windows = np.lib.stride_tricks.sliding_window_view
     check(lambda x: (windows(x, 4).mean(axis=-1), windows(x, 3)[::2] * 2), X)

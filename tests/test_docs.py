@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from docs.ops import table
+from docs.ops import IN_OTHER_OPS, NOT_ON_A_GPU, table
+from tracejit.ops import OPS
+from tracejit.runtime.device_array import DEVICE_CALLS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -19,6 +21,15 @@ ERRORS = [(m["title"], m["code"], m["message"]) for m in ERROR.finditer((DOCS / 
 
 def test_op_table_is_up_to_date() -> None:
     assert (DOCS / "ops.md").read_text() == table(), "run: python -m docs.ops > docs/ops.md"
+
+
+def test_every_op_has_a_form_on_a_gpu_or_a_reason() -> None:
+    """Of those that are calls: no name is on two lists, and none on neither."""
+    calls = [op for op in OPS.values() if op.kind == "call"]
+    known = {op.name for op in calls if {op.reference, getattr(op.reference, "in_place", None)} & set(DEVICE_CALLS)}
+    listed = {*NOT_ON_A_GPU, *IN_OTHER_OPS}
+    assert {op.name for op in calls} == known | listed
+    assert not known & listed
 
 
 def test_every_error_has_an_example() -> None:

@@ -1,6 +1,7 @@
 """Define-by-run: arrays with derivatives, tapes, and every op of the table as a function that runs at once."""
 
-from tracejit.eager import device_counting as _device_counting  # noqa: F401 - and what it is made of: NumPy on a GPU
+from tracejit.eager import device_counting as _device_counting  # noqa: F401 - NumPy's functions on a GPU
+from tracejit.eager import device_linear_algebra as _device_linear_algebra  # noqa: F401 - NumPy's functions on a GPU
 from tracejit.eager.array import Array
 from tracejit.eager.capture import capture
 from tracejit.eager.exchange import device_put, from_dlpack

@@ -69,7 +69,7 @@ def set_item(target: DeviceArray, key: Any, value: Any) -> None:
     if not target.size:
         return
     places = run(places_of, (target, key), {}, False)
-    values = run(filled, (value, places, target.dtype), {}, False)
+    values = run(filled, (value, places, target.dtype), {}, True)
     whole = target if target.contiguous else target.copy()
     if places.size:
         device_library.scatter(places.reshape(-1), values.reshape(-1), whole.reshape(-1))

@@ -14,11 +14,13 @@ import numpy as np
 from tracejit.eager.device_calls import filled, places_of
 from tracejit.eager.device_operations import run
 from tracejit.eager.device_sorting import searchsorted
+from tracejit.ops.assignment import written
 from tracejit.runtime import device_library
 from tracejit.runtime.device import no_device_form
 from tracejit.runtime.device_array import DEVICE_CALLS, DeviceArray
 from tracejit.trace.array_functions.histograms import counts
 from tracejit.trace.array_functions.writes import on_a_copy
+from tracejit.trace.standin import arange
 
 
 def _zeros(like: DeviceArray, length: int, dtype: Any) -> DeviceArray:
@@ -122,8 +124,27 @@ def _at(ufunc: np.ufunc) -> Callable[..., DeviceArray]:
     return call
 
 
+def _of_the_value(cotangent: Any, key: Any, value: Any) -> Any:
+    places = places_of(cotangent, key)
+    numbers = arange(places.size)
+    last = arange(cotangent.size) * 0 - 1
+    last[places.reshape(-1)] = numbers
+    found = np.where(last[places] == numbers.reshape(places.shape), cotangent[key], 0)
+    shape = np.shape(value)
+    found = found.reshape((1,) * (len(shape) - found.ndim) + found.shape)
+    found = np.sum(found, axis=tuple(range(found.ndim - len(shape))))
+    stretched = tuple(a for a, (own, length) in enumerate(zip(shape, found.shape, strict=True)) if own == 1 != length)
+    return np.sum(found, axis=stretched, keepdims=True).astype(cotangent.dtype)
+
+
+def of_the_value(cotangent: DeviceArray, key: Any, value: Any) -> Any:
+    """As `ops.assignment.written`."""
+    return run(_of_the_value, (cotangent, key, value), {}, True)
+
+
 DEVICE_CALLS.update(
     {
+        written: of_the_value,
         np.bincount: bincount,
         counts: histogram_counts,
         np.histogram: histogram,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.lower.cuda import library_kernels, sorting
+from tracejit.lower.cuda import elimination, library_kernels, sorting
 from tracejit.lower.cuda.kernel import CudaKernel, Device
 from tracejit.runtime.device_array import DeviceArray
 from tracejit.runtime.device_kernels import BLOCK, SIMULATED_BLOCK, launches_of
@@ -86,14 +86,39 @@ def search(ordered: DeviceArray, values: DeviceArray, side: str) -> DeviceArray:
     return found
 
 
+def eliminate(a: DeviceArray, b: DeviceArray, raises: bool) -> DeviceArray:
+    """Solve a @ x = b in place, for stacks of the same number; a becomes its triangular factor.
+
+    raises: LinAlgError, when a value is next read back, for a matrix that is singular.  Returns the signs of the
+    permutations.
+    """
+    home, (rows, columns), stack = a.home, b.shape[-2:], a.shape[:-2]
+    signs: DeviceArray = home.empty(stack, a.dtype)
+    if not rows:
+        signs[...] = 1
+    make = lambda block: elimination.eliminate(a.dtype.name, raises, block)  # noqa: E731
+    error = home.errors.word(_singular) if raises else home.errors.none
+    home.errors.pending |= raises
+    _launch(("eliminate", a.dtype.name, raises), make, (a, b, signs), (math.prod(stack), rows, columns), error=error)
+    return signs
+
+
+def _singular(number: int) -> None:
+    raise np.linalg.LinAlgError("Singular matrix")
+
+
 def _launch(
     key: Any,
     make: Callable[[int], CudaKernel],
     arrays: Sequence[DeviceArray],
     extents: tuple[int, ...],
     block: int = 0,
+    error: int = 0,
 ) -> None:
-    """A kernel, made where it is not known yet, on arrays; block: threads in a block, where the usual do not fit."""
+    """A kernel, made where it is not known yet, on arrays.
+
+    block: threads in a block, where the usual do not fit; error: the address where it notes an error, if it can fail.
+    """
     home = arrays[0].home
     found = home.library.get(key)
     if found is None:
@@ -110,7 +135,7 @@ def _launch(
         home.memory.allocate(item.length(extents, device) * np.dtype(item.dtype).itemsize, stream)
         for item in kernel.work
     ]
-    words += (*extents, *(memory.address for memory in blocks), home.errors.none)
+    words += (*extents, *(memory.address for memory in blocks), error or home.errors.none)
     if not math.prod(extents[:2]):
         return
     for launch, item in zip(launches, kernel.launches, strict=True):
