@@ -12,7 +12,7 @@ from tracejit.ops import OPS
 from tracejit.runtime.device_array import DEVICE_CALLS
 from tracejit.trace.dispatch import FUNCTIONS
 
-DTYPES = {"b": "bool", "i": "signed", "u": "unsigned", "f": "float"}
+DTYPES = {"b": "bool", "i": "signed", "u": "unsigned", "f": "float", "c": "complex"}
 
 HEAD = """\
 # Ops
@@ -115,7 +115,13 @@ def accuracy(op):
 def dtypes(op):
     if op.kind not in ("elementwise", "reduce"):
         return ""
-    return "all" if set(op.dtypes) == set(DTYPES) else ", ".join(DTYPES[kind] for kind in op.dtypes)
+    return (
+        "all"
+        if set(op.dtypes) == set(DTYPES)
+        else "all real"
+        if set(op.dtypes) == set(DTYPES) - {"c"}
+        else ", ".join(DTYPES[kind] for kind in op.dtypes)
+    )
 
 
 def derivative(op):

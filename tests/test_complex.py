@@ -1,4 +1,4 @@
-"""Complex arrays: kernels move them, NumPy computes with them; results are NumPy's, assignments among them."""
+"""Complex arrays: kernels move them and know their arithmetic; results are NumPy's, assignments among them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
@@ -104,3 +105,67 @@ def test_other_dtypes_run_as_numpy() -> None:
     names, x = tj.jit(label)(np.arange(3.0))
     assert list(names) == ["new", "high", "none"]
     np.testing.assert_array_equal(x, np.arange(3.0) + 1)
+
+
+ARITHMETIC: dict[str, Callable[..., Any]] = {
+    "sums": lambda a, b, r: (a + b, a - b, -a),
+    "product": lambda a, b, r: a * b,
+    "quotient": lambda a, b, r: a / b,
+    "magnitude": lambda a, b, r: abs(a),
+    "square": lambda a, b, r: a**2 + b,
+    "equality": lambda a, b, r: (a == b, a != b, a == a.copy()),
+    "with real numbers": lambda a, b, r: a * r + b * 2 - 1j * a + r / 3,
+    "from real numbers": lambda a, b, r: (r + 1j * r[::-1], r.astype(a.dtype) * a),
+    "choice": lambda a, b, r: np.where(abs(a) < r, a * b, a),
+    "strided": lambda a, b, r: (a[::2] * b[::2])[::-1],
+    "columns": lambda a, b, r: a[:, None] * b,
+}
+
+
+def _bits(value: Any) -> Any:
+    """The parts of complex numbers, a NaN as it is printed: of its sign and payload NumPy makes no promise."""
+    array = np.ascontiguousarray(value)
+    parts = array.view(f"f{array.dtype.itemsize // 2}") if array.dtype.kind == "c" else array
+    return [str(x) for x in parts.ravel()]
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+@pytest.mark.parametrize("name", ARITHMETIC)
+@pytest.mark.skipif(not llvm.get_host_cpu_features().get("fma"), reason="NumPy rounds products twice without FMA")
+def test_arithmetic_has_the_bits_of_numpys_loops(name: str, dtype: Any) -> None:
+    rng = np.random.default_rng(1)
+    special = np.array([0.0, -0.0, 1.0, np.inf, -np.inf, np.nan, 3e38, 1e-38, 1e-44, 2.5])
+    function = ARITHMETIC[name]
+    compiled = tj.jit(function)
+    for n in (0, 5, 33):
+        for drawn in (rng.normal(size=(4, n)), rng.choice(special, (4, n))):
+            a, b = np.empty(n, dtype), np.empty(n, dtype)
+            a.real, a.imag, b.real, b.imag = drawn
+            r = rng.normal(size=n).astype(a.real.dtype)
+            with np.errstate(all="ignore"):
+                found, expected = compiled(a, b, r), function(a, b, r)
+            several = isinstance(found, tuple)
+            for f, e in zip(found if several else (found,), expected if several else (expected,), strict=True):
+                assert f.dtype == e.dtype and f.shape == e.shape
+                assert _bits(f) == _bits(e)
+
+
+def test_arithmetic_is_one_kernel() -> None:
+    z, w = np.arange(50) * (1 + 2j), np.arange(50) * (2 - 1j)
+    compiled = tj.jit(lambda z, w: np.where(abs(z) < 9.0, z * z + w, z))
+    compiled(z, w)
+    assert compiled.stats.kernels_compiled + compiled.stats.cache_hits == 1
+    assert "NumPy is called" not in str(compiled.explain(z, w))
+
+
+def test_complex_carries_of_a_loop() -> None:
+    def steps(z: Any, c: Any) -> Any:
+        for _ in range(500):
+            z = np.where(abs(z) < 2.0, z * z + c, z)
+        return z
+
+    rng = np.random.default_rng(2)
+    c = rng.normal(size=70) + 1j * rng.normal(size=70)
+    compiled = tj.jit(steps)
+    assert _bits(compiled(c * 0, c)) == _bits(steps(c * 0, c))
+    assert sum(node.op == "loop" for node in compiled.roots[0].graph.nodes) == 1

@@ -15,8 +15,9 @@ import numpy as np
 from llvmlite import ir
 
 from tracejit.lower.late_functions import emit_ldexp, emit_rare
-from tracejit.lower.llvm_types import memory_type, register_type
-from tracejit.vecmath.language import PRIMITIVES, Scalar
+from tracejit.lower.llvm_types import POINTER, memory_type, register_type
+from tracejit.vecmath import complex_numbers
+from tracejit.vecmath.language import PRIMITIVES, Scalar, cast, select
 
 _BOOL = np.dtype(bool)
 _FLOAT32 = np.dtype(np.float32)
@@ -34,6 +35,8 @@ class LlvmScalar(Scalar):
         self.dtype = np.dtype(dtype)
 
     def apply(self, primitive: str, *operands: Any, dtype: np.dtype[Any] | None = None) -> LlvmScalar:
+        if (dtype is not None and dtype.kind == "c") or getattr(operands[-1], "dtype", _BOOL).kind == "c":
+            return _apply_to_parts(self.builder, primitive, operands, dtype)
         value = _EMITTERS[primitive](self.builder, operands, dtype)
         return LlvmScalar(self.builder, value, _result_dtype(primitive, operands, dtype))
 
@@ -45,6 +48,73 @@ class LlvmScalar(Scalar):
         return f"LlvmScalar({self.dtype}, {self.value})"
 
 
+class LlvmComplex(LlvmScalar):
+    """A complex number as its parts; what is moved whole is one integer of all bits."""
+
+    __slots__ = ("parts", "whole")
+
+    def __init__(self, builder: Any, parts: tuple[Any, Any], dtype: np.dtype[Any] | type, whole: Any = None) -> None:
+        self.builder = builder
+        self.parts = parts
+        self.whole = whole
+        self.dtype = np.dtype(dtype)
+
+    @property
+    def value(self) -> Any:
+        """All bits, the real part's lowest."""
+        if self.whole is None:
+            kind, builder = register_type(self.dtype), self.builder
+            half = ir.IntType(kind.width // 2)
+            low, high = (builder.zext(builder.bitcast(part.value, half), kind) for part in self.parts)
+            self.whole = builder.or_(low, builder.shl(high, ir.Constant(kind, half.width)))
+        return self.whole
+
+
+def _parts(x: LlvmScalar) -> tuple[Any, Any]:
+    """The real and the imaginary part of a number, complex or not."""
+    if isinstance(x, LlvmComplex):
+        return x.parts
+    if x.dtype.kind != "c":
+        return x, x.constant(0)
+    kind, builder, part = x.value.type, x.builder, _part_dtype(x.dtype)
+    half = ir.IntType(kind.width // 2)
+    low, high = x.value, builder.lshr(x.value, ir.Constant(kind, half.width))
+    real, imaginary = (builder.bitcast(builder.trunc(bits, half), register_type(part)) for bits in (low, high))
+    return LlvmScalar(builder, real, part), LlvmScalar(builder, imaginary, part)
+
+
+def _part_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return np.dtype(f"f{dtype.itemsize // 2}")
+
+
+def _part_address(builder: Any, pointer: Any, part: np.dtype[Any], place: int) -> Any:
+    offset = ir.Constant(ir.IntType(64), place)
+    address = builder.gep(pointer, [offset], inbounds=True, source_etype=register_type(part))
+    address.type = POINTER  # llvmlite would have it point to what a stack slot was made for
+    return address
+
+
+def _apply_to_parts(builder: Any, primitive: str, operands: tuple[Any, ...], dtype: np.dtype[Any] | None) -> LlvmScalar:
+    """A primitive on complex numbers, or with a complex result."""
+    if primitive == "cast":
+        assert dtype is not None
+        real, imaginary = _parts(operands[0])
+        if dtype.kind == "b":
+            return (real != 0) | (imaginary != 0)  # type: ignore[no-any-return]
+        if dtype.kind != "c":
+            raise TypeError(f"no conversion of {operands[0].dtype} to {dtype}")
+        part = _part_dtype(dtype)
+        return LlvmComplex(builder, (cast(real, part), cast(imaginary, part)), dtype)
+    if primitive == "select":
+        condition, *values = operands
+        pairs = zip(*map(_parts, values), strict=True)
+        return LlvmComplex(builder, tuple(select(condition, a, b) for a, b in pairs), values[0].dtype)  # type: ignore[arg-type]
+    if primitive not in complex_numbers.RULES:
+        raise TypeError(f"no {primitive} of {operands[0].dtype}")
+    found: Any = complex_numbers.RULES[primitive](*map(_parts, operands))
+    return LlvmComplex(builder, found, operands[0].dtype) if isinstance(found, tuple) else found
+
+
 def load_value(builder: Any, pointer: Any, dtype: np.dtype[Any] | type) -> LlvmScalar:
     """The element at `pointer`, in its register representation.
 
@@ -52,6 +122,11 @@ def load_value(builder: Any, pointer: Any, dtype: np.dtype[Any] | type) -> LlvmS
     and then not know it for one.
     """
     dtype = np.dtype(dtype)
+    if dtype.kind == "c":
+        part = _part_dtype(dtype)
+        real, imaginary = (load_value(builder, _part_address(builder, pointer, part, n), part) for n in range(2))
+        whole = builder.load(pointer, typ=memory_type(dtype), align=dtype.alignment)
+        return LlvmComplex(builder, (real, imaginary), dtype, whole)
     loaded = builder.load(pointer, typ=memory_type(dtype), align=1 if dtype.kind == "b" else dtype.alignment)
     loaded.set_metadata("noundef", builder.module.add_metadata([]))
     if dtype.kind == "b":
@@ -61,6 +136,10 @@ def load_value(builder: Any, pointer: Any, dtype: np.dtype[Any] | type) -> LlvmS
 
 def store_value(builder: Any, pointer: Any, scalar: LlvmScalar) -> Any:
     """Store to `pointer` in the memory representation; the instruction is returned, for metadata."""
+    if isinstance(scalar, LlvmComplex) and scalar.whole is None:
+        for place, part in enumerate(scalar.parts):
+            stored = store_value(builder, _part_address(builder, pointer, part.dtype, place), part)
+        return stored
     value = scalar.value
     if scalar.dtype.kind == "b":
         value = builder.zext(value, ir.IntType(8))

@@ -144,10 +144,18 @@ def _isfinite(x: Scalar) -> Scalar:
     return abs(x) < float("inf")
 
 
-elementwise("add", _add, "Sum.", symbol="{0} + {1}", derivative=("1", "1"))
-elementwise("subtract", operator.sub, "Difference.", symbol="{0} - {1}", derivative=("1", "-1"))
-elementwise("multiply", _multiply, "Product.", symbol="{0} * {1}", derivative=("y", "x"))
-elementwise("divide", operator.truediv, "True quotient.", symbol="{0} / {1}", cost=4, derivative=("1 / y", "-out / y"))
+elementwise("add", _add, "Sum.", symbol="{0} + {1}", dtypes="biufc", derivative=("1", "1"))
+elementwise("subtract", operator.sub, "Difference.", symbol="{0} - {1}", dtypes="biufc", derivative=("1", "-1"))
+elementwise("multiply", _multiply, "Product.", symbol="{0} * {1}", dtypes="biufc", derivative=("y", "x"))
+elementwise(
+    "divide",
+    operator.truediv,
+    "True quotient.",
+    symbol="{0} / {1}",
+    dtypes="biufc",
+    cost=4,
+    derivative=("1 / y", "-out / y"),
+)
 elementwise(
     "floor_divide", _floor_divide, "Quotient rounded down.", symbol="{0} // {1}", cost=120, derivative=("0", "0")
 )
@@ -160,18 +168,19 @@ elementwise(
     derivative=("1", "-floor_divide(x, y)"),
 )
 elementwise("fmod", _fmod, "Remainder with the dividend's sign.", cost=120, derivative=("1", "rint((out - x) / y)"))
-elementwise("negative", operator.neg, "Negation.", symbol="-{0}", dtypes="iuf", derivative=("-1",))
+elementwise("negative", operator.neg, "Negation.", symbol="-{0}", dtypes="iufc", derivative=("-1",))
 elementwise("positive", lambda x: x, "The value itself.", symbol="+{0}", dtypes="iuf", derivative=("1",))
 elementwise(
     "absolute",
     lambda x: x if x.dtype.kind in "bu" else abs(x),
     "Magnitude.",
     symbol="abs({0})",
+    dtypes="biufc",
     derivative=("sign(x)",),
 )
 elementwise("fabs", abs, "Magnitude, as a float.", derivative=("sign(x)",))
 elementwise("sign", _sign, "-1, 0 or 1.", dtypes="iuf", derivative=("0",))
-elementwise("square", lambda x: _multiply(x, x), "x * x.", dtypes="iuf", derivative=("2 * x",))
+elementwise("square", lambda x: _multiply(x, x), "x * x.", dtypes="iufc", derivative=("2 * x",))
 elementwise("reciprocal", _reciprocal, "1 / x.", dtypes="f", symbol="1 / {0}", cost=4, derivative=("-out * out",))
 elementwise("sqrt", sl.sqrt, "Square root.", cost=6, domain=(0.0, 100.0), derivative=("0.5 / out",))
 elementwise("floor", _round_if_float(sl.floor), "Largest integer not above x.", derivative=("0",))
@@ -220,8 +229,8 @@ elementwise("less", operator.lt, "x < y.", symbol="{0} < {1}")
 elementwise("less_equal", operator.le, "x <= y.", symbol="{0} <= {1}")
 elementwise("greater", operator.gt, "x > y.", symbol="{0} > {1}")
 elementwise("greater_equal", operator.ge, "x >= y.", symbol="{0} >= {1}")
-elementwise("equal", operator.eq, "x == y.", symbol="{0} == {1}")
-elementwise("not_equal", operator.ne, "x != y.", symbol="{0} != {1}")
+elementwise("equal", operator.eq, "x == y.", symbol="{0} == {1}", dtypes="biufc")
+elementwise("not_equal", operator.ne, "x != y.", symbol="{0} != {1}", dtypes="biufc")
 elementwise("logical_and", lambda x, y: _truth(x) & _truth(y), "Both true.")
 elementwise("logical_or", lambda x, y: _truth(x) | _truth(y), "Either true.")
 elementwise("logical_xor", lambda x, y: _truth(x) ^ _truth(y), "Exactly one true.")

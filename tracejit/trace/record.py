@@ -19,6 +19,10 @@ KERNEL_DTYPES = frozenset(np.dtype(code) for code in "?bhilqBHILQefd")
 """The dtypes that kernels compute in; others go through NumPy."""
 
 
+COMPLEX_DTYPES = frozenset(np.dtype(code) for code in "FD")
+"""Those that kernels move, convert real numbers to, and know some arithmetic of."""
+
+
 class NoKernel(TypeError):
     """These operands have no kernel (a complex dtype, say): the caller has NumPy do it."""
 
@@ -131,9 +135,9 @@ def broadcast_places(trace: Trace, shape: Shape, target: Shape) -> tuple[Index, 
 
 
 def operand_node(trace: Trace, item: Any, dtype: np.dtype[Any]) -> Node:
-    """An operand converted to the loop dtype, not yet broadcast; NumPy converts to and from complex."""
+    """An operand converted to the loop dtype, not yet broadcast; NumPy does what kernels do not convert."""
     if isinstance(item, Tracer):
-        if item.dtype != dtype and "c" in (item.dtype.kind, dtype.kind):
+        if item.dtype != dtype and not _converts(trace, item.dtype, dtype):
             item = HANDLERS["converted"](item, dtype)
         return trace.builder.cast(item.node, dtype)
     if isinstance(item, HostNumber):
@@ -143,6 +147,18 @@ def operand_node(trace: Trace, item: Any, dtype: np.dtype[Any]) -> Node:
         _check_range(trace, item, dtype)
         return trace.builder.cast(number_node(trace, item), dtype)
     return trace.builder.constant(np.asarray(item, dtype=dtype))
+
+
+def _kernel_dtypes(trace: Trace) -> frozenset[np.dtype[Any]]:
+    """The dtypes that kernels compute in where the trace is to run: complex ones on the CPU."""
+    on_gpu = getattr(trace.device, "kind", "cpu") != "cpu"
+    return KERNEL_DTYPES if on_gpu else KERNEL_DTYPES | COMPLEX_DTYPES
+
+
+def _converts(trace: Trace, source: np.dtype[Any], target: np.dtype[Any]) -> bool:
+    """Whether kernels convert one dtype to the other; NumPy warns where an imaginary part is dropped."""
+    known = _kernel_dtypes(trace)
+    return source in known and target in known and (target in COMPLEX_DTYPES or source not in COMPLEX_DTYPES)
 
 
 def _check_range(trace: Trace, number: HostNumber, dtype: np.dtype[Any]) -> None:
@@ -173,7 +189,9 @@ def elementwise(op: Op, *values: Any, dtype: Any = None, rule: np.ufunc | None =
     if len(set(arguments)) > 1:
         # NumPy compares int64 with uint64 by a loop of their own.
         raise NoKernel(f"{op.name} of {', '.join(map(str, arguments))}")
-    if any(d not in KERNEL_DTYPES or d.kind not in op.dtypes for d in arguments) or result not in KERNEL_DTYPES:
+    # NumPy's arithmetic on complex scalars rounds otherwise than its loops.
+    known = KERNEL_DTYPES if all_scalars(items) else _kernel_dtypes(trace)
+    if any(d not in known or d.kind not in op.dtypes for d in arguments) or result not in known:
         raise NoKernel(f"{op.name} of {', '.join(map(str, arguments))}")
     nodes = [operand_node(trace, item, d) for item, d in zip(items, arguments, strict=True)]
     found = fresh(trace, apply(trace, op.name, nodes, result), scalar=all_scalars(items))
@@ -221,7 +239,7 @@ def cast(tracer: Tracer, dtype: Any) -> Tracer:
     """astype; always a copy."""
     trace = current()
     target = np.dtype(dtype)
-    if target not in KERNEL_DTYPES or tracer.dtype not in KERNEL_DTYPES:
+    if not _converts(trace, tracer.dtype, target):
         raise NoKernel(f"cast of {tracer.dtype} to {target}")
     return fresh(trace, trace.builder.cast(tracer.node, target, user_line()), tracer.scalar)
 

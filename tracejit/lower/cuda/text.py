@@ -136,6 +136,8 @@ class TextScalar(Scalar):
                 return _libm(self.text, *operands)
             case "bits" | "from_bits":
                 return self.text.value(f"{primitive}({operands[0].name})", dtype)
+        if operands[0].dtype.kind == "c":
+            raise NoCudaKernel(f"a kernel for CUDA moves complex numbers, but does not compute with {self.dtype}")
         if primitive in _COMPARISONS:
             return self.text.value(_comparison(primitive, *operands), _BOOL)
         return self.text.value(_expression(primitive, operands), operands[0].dtype)
