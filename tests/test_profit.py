@@ -64,6 +64,24 @@ def test_a_long_first_call_is_given_up():
     assert "breaks" in function.plain_reason and function.stats.plain_calls == 2
 
 
+def test_breaks_between_single_writes():
+    """Each write would be a kernel of its own, and after a break a copy of the array."""
+
+    def sieve(n):
+        prime = np.ones(n + 1, bool)
+        prime[:2] = False
+        for i in range(2, int(n**0.5) + 1):
+            if prime[i]:
+                prime[i * i :: i] = False
+        return np.flatnonzero(prime)
+
+    function = tj.jit(sieve)
+    for _ in range(3):
+        np.testing.assert_array_equal(function(500), sieve(500))
+    assert function.stats.traces == 1 and function.stats.plain_calls == 2
+    assert "kernels and copies" in str(function.explain(500))
+
+
 def test_many_breaks_among_kernels_stay_compiled():
     def descend(x, rate):
         step = 0

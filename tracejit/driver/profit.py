@@ -1,5 +1,7 @@
 """Whether calls gain from being compiled: those that stop for Python again and again, with nothing to fuse, do not.
 
+Nothing is fused where NumPy itself does most of the work, or where there are as many kernels as operations.
+
 A break costs some microseconds, an operation on scalars in NumPy a tenth of one.  What counts is the structure of the
 call alone, never a measured time, so a function does the same in each process.
 """
@@ -11,6 +13,8 @@ from typing import Any
 
 from tracejit.driver.segments import Break, Segment
 from tracejit.ir.node import Node, Shape
+from tracejit.ops.table import OPS
+from tracejit.schedule.steps import Copy, Launch, Step
 
 FEW_BREAKS = 8
 """Breaks of a call that are not worth looking at."""
@@ -21,6 +25,9 @@ BREAK, STEP = 1.5, 0.4
 ON_SCALARS, ON_ARRAYS = 0.1, 0.6
 """Microseconds that NumPy takes for an operation on small operands."""
 
+COSTLY = 10
+"""Instructions an element from which on an operation is faster in a kernel of its own than as NumPy's."""
+
 MOSTLY = 2
 """So many times as many operations are NumPy's own calls as are in kernels where a function is mostly such calls."""
 
@@ -29,9 +36,11 @@ def loss(root: Segment, path: Sequence[tuple[Break, Any]]) -> str | None:
     """Why calls that take this path are better off as plain NumPy; None if they are not."""
     if len(path) < FEW_BREAKS:
         return None
-    fused = called = scalar = steps = 0
+    fused = called = scalar = steps = passes = 0
+    costly = False
     for segment in _along(root, path):
         steps += len(segment.program.steps)
+        passes += sum(map(_is_pass, segment.program.steps))
         called += segment.following is not None and not segment.following.outcome
         for node in segment.traced.nodes:
             if node.op in ("loop", "branch"):
@@ -40,11 +49,23 @@ def loss(root: Segment, path: Sequence[tuple[Break, Any]]) -> str | None:
                 called += 1
             elif node.kind in ("elementwise", "reduce", "gather", "update") and node.op != "cast":
                 fused, scalar = (fused + 1, scalar) if _is_array(node) else (fused, scalar + 1)
+                costly |= _is_array(node) and OPS[node.op].cost >= COSTLY
     ours = BREAK * len(path) + STEP * steps
     numpys = ON_SCALARS * scalar + ON_ARRAYS * (fused + called)
-    if called < MOSTLY * fused or ours < numpys:
+    if ours < numpys:
         return None
-    return f"{len(path)} breaks, and {fused} of {fused + called} operations on arrays are in kernels"
+    if called >= MOSTLY * fused:
+        return f"{len(path)} breaks, and {fused} of {fused + called} operations on arrays are in kernels"
+    if passes >= fused and not costly:
+        return f"{len(path)} breaks, and {passes} kernels and copies for {fused} operations on arrays"
+    return None
+
+
+def _is_pass(step: Step) -> bool:
+    """Whether a step goes through an array."""
+    if isinstance(step, Launch):
+        return _several(step.extents)
+    return isinstance(step, Copy) and _several(step.target.shape)
 
 
 def _along(root: Segment, path: Sequence[tuple[Break, Any]]) -> Iterator[Segment]:
