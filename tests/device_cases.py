@@ -705,6 +705,7 @@ def running_extrema():
     check(lambda m: (np.maximum.accumulate(m, axis=1), np.minimum.accumulate(m, axis=0), np.cumsum(m)), MATRIX)
     check(lambda m: (np.cumprod(m, axis=1), np.add.accumulate(m), np.maximum.accumulate(m > 0)), MATRIX)
     check(lambda x: (np.maximum.accumulate(x), np.minimum.accumulate(x), np.cumsum(x > 0)), NAN)
+    check(lambda m: (np.cumsum(m > 0, axis=1), np.cumprod(m > -1, axis=0)), RNG.normal(size=(2, 257)))
     check(lambda x: np.cumsum(x), X.astype(np.float16), rtol=1e-2, atol=1e-2)
 
 

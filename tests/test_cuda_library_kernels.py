@@ -7,14 +7,16 @@ import pytest
 from benchmarks.gpu_code import CAPABILITIES, Capability, assemble
 from tracejit.lower.cuda.elimination import eliminate
 from tracejit.lower.cuda.library_kernels import combine, compact, count, running, scatter
+from tracejit.lower.cuda.scanning import scan
 from tracejit.lower.cuda.sorting import merge, search, tiles
 from tracejit.runtime.cuda_adapter import compile_kernel, packing
 
 KERNELS = {
-    "running sum": running("add", "bool", "int64", 256),
+    "running sum": running("add", "float32", "float64", 256),
     "running product": running("multiply", "float32", "float32", 256),
-    "running maximum": running("maximum", "float64", "float64", 256),
-    "running minimum": running("minimum", "uint8", "uint8", 256),
+    "scan of a mask": scan("add", "bool", "int64", 256),
+    "scan maximum": scan("maximum", "float64", "float64", 256),
+    "scan minimum": scan("minimum", "uint8", "uint8", 256),
     "scatter": scatter("bool", 256),
     "scatter f64": scatter("float64", 256),
     "combine add": combine("add", "float32", 256),

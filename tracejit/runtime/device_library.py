@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tracejit.lower.cuda import elimination, library_kernels, sorting
+from tracejit.lower.cuda import elimination, library_kernels, scanning, sorting
 from tracejit.lower.cuda.kernel import CudaKernel, Device
 from tracejit.runtime.device_array import DeviceArray
 from tracejit.runtime.device_kernels import BLOCK, SIMULATED_BLOCK, launches_of
@@ -17,8 +17,10 @@ from tracejit.runtime.device_kernels import BLOCK, SIMULATED_BLOCK, launches_of
 def running_totals(op: str, source: DeviceArray, target: DeviceArray) -> None:
     """target[i, j] = source[i, 0] op ... op source[i, j]; op: see `written_out.COMBINED`; target is not bool."""
     names = source.dtype.name, target.dtype.name
-    key = "running", op, *names
-    _launch(key, lambda block: library_kernels.running(op, *names, block), (source, target), target.shape)
+    # A float's totals are added up one after the other, for the bits that NumPy's have.
+    any_order = op in ("maximum", "minimum") or target.dtype.kind in "iu"
+    write = scanning.scan if any_order else library_kernels.running
+    _launch(("running", op, *names), lambda block: write(op, *names, block), (source, target), target.shape)
 
 
 def scatter(places: DeviceArray, values: DeviceArray, target: DeviceArray) -> None:
