@@ -31,6 +31,9 @@ COSTLY = 10
 MOSTLY = 2
 """So many times as many operations are NumPy's own calls as are in kernels where a function is mostly such calls."""
 
+FUSED = 2
+"""Operations on arrays that a pass over memory has where there is something to fuse."""
+
 
 def loss(root: Segment, path: Sequence[tuple[Break, Any]]) -> str | None:
     """Why calls that take this path are better off as plain NumPy; None if they are not."""
@@ -56,7 +59,7 @@ def loss(root: Segment, path: Sequence[tuple[Break, Any]]) -> str | None:
         return None
     if called >= MOSTLY * fused:
         return f"{len(path)} breaks, and {fused} of {fused + called} operations on arrays are in kernels"
-    if passes >= fused and not costly:
+    if fused < FUSED * passes and not costly:
         return f"{len(path)} breaks, and {passes} kernels and copies for {fused} operations on arrays"
     return None
 
