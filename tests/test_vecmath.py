@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import special
 
+import tracejit as tj
 from benchmarks import every_float32
 from benchmarks.ulp import CASES, errors, sample
 from tests.vecmath_rig import compile_scalar
@@ -166,3 +167,19 @@ def test_table_and_libm():
 @pytest.mark.parametrize("name", every_float32.NAMES)
 def test_float32_all_over_the_bit_patterns(name):
     assert every_float32.worst(name, stride=4099)[0] <= 1
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("length", [1, 3, 5, 64, 71])
+def test_results_around_the_smallest_float(dtype, length):
+    """Zeros that are known by the exponent alone, beside subnormal numbers and NaN in one vector."""
+    smallest = float(np.finfo(dtype).smallest_subnormal)
+    edge = np.log2(smallest)
+    y = np.array([edge + 3, edge, edge - 0.75, edge - 1.25, edge - 5, edge - 40, -1e9, -np.inf, np.nan, 1], dtype)
+    y = np.resize(y, length)
+    with np.errstate(all="ignore"):
+        expected = np.exp2(y.astype(np.longdouble)).astype(dtype)
+    for found in (tj.jit(np.exp2)(y), tj.jit(np.exp)((y * np.log(2.0)).astype(dtype))):
+        assert found.dtype == dtype and not np.signbit(found).any()
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2 * smallest)
+    assert not tj.jit(np.exp)(np.full(length, -800, dtype)).any()

@@ -35,7 +35,7 @@ class _Format(NamedTuple):
     ln2: tuple[float, float]  # the first part has trailing zeros: n times it is exact
     ln2_full: tuple[float, float]  # the first part is the nearest float
     highest: float  # exp overflows well before the next integer
-    lowest: float  # exp underflows to zero
+    lowest: float  # exp underflows to zero, and `ldexp` sees it by the exponent
     lowest_expm1: float  # expm1 rounds to -1
     tiny: float  # expm1(x) == x and tanh(x) == x from here down
     quotient: tuple[float, ...]  # (exp(r) - 1 - r) / r**2, off centre
@@ -47,7 +47,7 @@ _DOUBLE = _Format(
     (0.693147180559663, 2.8235290563031577e-13),
     (0.6931471805599453, 2.3190468138462996e-17),
     711.0,
-    -746.0,
+    -752.0,
     -40.0,
     2.0**-56,
     (
@@ -80,7 +80,7 @@ _SINGLE = _Format(
     (0.693145751953125, 1.428606765330187e-06),
     (0.6931471824645996, -1.904654299957768e-09),
     89.9,
-    -105.0,
+    -110.0,
     -20.0,
     2.0**-26,
     (
