@@ -67,8 +67,8 @@ These ops have none, and raise `NoDeviceForm`, which names the function and the 
 
 BESIDES = """\
 Besides them: arithmetic and sorts of complex numbers, which are moved and not computed with; `np.unique` along an axis;
-`reduceat`, and `at` of other ufuncs; reductions with `where=` or `initial=`; and functions that would run as plain
-NumPy on the CPU. Functions whose result is as long as the data say (`x[mask]`, `np.nonzero`, `np.unique`,
+`at` of other ufuncs; functions that are in neither list (`np.apply_along_axis`, ...); and functions that would run as
+plain NumPy on the CPU. Functions whose result is as long as the data say (`x[mask]`, `np.nonzero`, `np.unique`,
 `np.bincount`) wait for the GPU: the length is read back. Sorts are stable, whatever `kind` says.
 """
 

@@ -733,6 +733,21 @@ def sliding_products():
 
 
 @case("library")
+def sets_and_sequences():
+    check(lambda i: (np.isin(i, [1, 2]), np.isin(i, i[:3], invert=True), np.isin(i, i[:0])), PLACES)
+    check(lambda i: (np.union1d(i, i + 3), np.setdiff1d(i, [1, 2]), np.intersect1d(i, i + 3)), PLACES)
+    check(lambda i: (np.lexsort((i, i % 3)), np.repeat(i, i), np.trim_zeros(i * (i > 4))), PLACES)
+    raises(ValueError, lambda: np.repeat(tj.device_put(PLACES, "cuda"), tj.device_put(PLACES - 5, "cuda")), "negative")
+
+
+@case("library")
+def ranks_without_nan():
+    m = np.where(MATRIX > 1, np.nan, MATRIX)
+    check(lambda m: (np.nanmedian(m), np.nanmedian(m, axis=1), np.nanmedian(m, axis=0, keepdims=True)), m)
+    check(lambda m: (np.nanpercentile(m, 30), np.nanquantile(m, 0.7, axis=1)), m)
+
+
+@case("library")
 def gradients_of_writes():
     def loss(values, places, base):
         written = base * 2

@@ -2,6 +2,7 @@
 
 from tracejit.eager import device_counting as _device_counting  # noqa: F401 - NumPy's functions on a GPU
 from tracejit.eager import device_linear_algebra as _device_linear_algebra  # noqa: F401 - NumPy's functions on a GPU
+from tracejit.eager import device_sets as _device_sets  # noqa: F401 - NumPy's functions on a GPU
 from tracejit.eager.array import Array
 from tracejit.eager.capture import capture
 from tracejit.eager.exchange import device_put, from_dlpack

@@ -234,11 +234,42 @@ def _reduction(
         # max, min, any and all have `out` where sum and prod have `dtype`.
         dtype, out = None, dtype
     if initial is not np._NoValue or where is not np._NoValue:
-        extra = {k: v for k, v in (("initial", initial), ("where", where)) if v is not np._NoValue}
-        result = interrupt_call(getattr(np, op.name), (a,), {"axis": axis, "keepdims": bool(keepdims), **extra})
+        kept = bool(keepdims) if keepdims is not np._NoValue else False
+        result = _partial_reduction(op, a, axis, dtype, kept, initial, where)
+        if result is None:
+            extra = {k: v for k, v in (("initial", initial), ("where", where)) if v is not np._NoValue}
+            result = interrupt_call(getattr(np, op.name), (a,), {"axis": axis, "keepdims": kept, **extra})
     else:
         result = reduce(op, a, axis, bool(keepdims) if keepdims is not np._NoValue else False, dtype)
     return result if out is None else write_out(out, result)
+
+
+_IDENTITIES = {"sum": 0, "prod": 1, "any": False, "all": True}
+"""What stands for elements that a reduction leaves out."""
+
+
+def _partial_reduction(op: Op, a: Any, axis: Any, dtype: Any, keepdims: bool, initial: Any, where_given: Any) -> Any:
+    """A reduction with `where=` or `initial=`, of numbers that stand in for others; None where NumPy is asked.
+
+    np.sum(x, where=m, initial=3)  ->  3 + np.sum(np.where(m, x, 0))
+    np.max(x, where=m, initial=3)  ->  np.maximum(3, np.max(np.where(m, x, 3)))
+    """
+    trace, tracer = current(), as_tracer(current(), a)
+    start: Any = _IDENTITIES.get(op.name) if initial is np._NoValue else initial
+    numbers = (int, float) if tracer.dtype.kind == "f" else (int,)
+    if op.name in ("any", "all"):
+        plain = initial is np._NoValue
+    else:
+        plain = tracer.dtype.kind in "iuf" and type(start) in numbers and (tracer.dtype.kind != "u" or start >= 0)
+    if not plain or tracer.dtype.kind == "c" or any(trace.equal(d, 0) for d in tracer.symbolic_shape):
+        return None
+    if where_given is not np._NoValue and where_given is not True:
+        tracer = as_tracer(trace, where(where_given, tracer, _IDENTITIES.get(op.name, start)))
+    result = reduce(op, tracer, axis, keepdims, dtype)
+    if initial is np._NoValue:
+        return result
+    combined = {"sum": "add", "prod": "multiply", "max": "maximum", "min": "minimum"}[op.name]
+    return elementwise(OPS[combined], result, start)
 
 
 def method(name: str, tracer: Tracer, *args: Any, **options: Any) -> Any:

@@ -18,6 +18,7 @@ from tracejit.trace.record import (
     reduce,
     where,
 )
+from tracejit.trace.record import where as choose
 from tracejit.trace.state import current
 from tracejit.trace.tracer import Tracer, fresh
 
@@ -27,11 +28,13 @@ def mean(
     a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = np._NoValue
 ) -> Any:
     tracer = asarray(a)
-    if where is not np._NoValue:
-        return interrupt_call(np.mean, (a,), {"axis": axis, "dtype": dtype, "keepdims": keepdims, "where": where})
-    work = _mean_dtype(tracer.dtype, dtype)
+    work, count = _mean_dtype(tracer.dtype, dtype), None
+    if where is not np._NoValue and where is not True:
+        tracer = asarray(choose(where, tracer, 0))
+        chosen = choose(where, np.ones_like(tracer, dtype=work), 0)
+        count = reduce(OPS["sum"], chosen, axis, kept(keepdims), work)
     total = reduce(OPS["sum"], tracer, axis, kept(keepdims), work)
-    result = elementwise(OPS["divide"], total, _count(tracer, axis))
+    result = elementwise(OPS["divide"], total, _count(tracer, axis) if count is None else count)
     if dtype is None and tracer.dtype == np.float16:
         result = result.astype(np.float16)
     return result if out is None else write_out(out, result)
