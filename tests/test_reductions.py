@@ -229,3 +229,37 @@ with tj.set_num_threads(1):
     assert found(x) and not all_other(x)
 """
     assert subprocess.run([sys.executable, "-c", program], timeout=120).returncode == 0
+
+
+@pytest.mark.parametrize("dtype", ["d", "f", "i", "B", "?"])
+@pytest.mark.parametrize("name", ["sum", "mean", "max", "min", "var", "any", "prod"])
+def test_few_columns(name: str, dtype: str) -> None:
+    """Rows side by side, where they follow each other without a gap: whole blocks and what is left, gaps, a batch."""
+    function, random = getattr(np, name), np.random.default_rng(3)
+    columns = tj.jit(lambda x: function(x, axis=0))
+    batch = tj.jit(lambda x: function(x, axis=1))
+    fused = tj.jit(lambda x, shift: function(x * 2 + shift, axis=0) * 3)
+    tolerance = {"d": 1e-12, "f": 1e-4}.get(dtype, 1e-12)
+    for shape in ((64, 3), (65, 4), (1000, 2), (4097, 7), (511, 64), (511, 65), (63, 4), (1030, 30)):
+        x = random.integers(0, 2, shape).astype(dtype) if dtype in "iB?" else (random.random(shape) + 0.5).astype(dtype)
+        if dtype in "df":
+            x = 1 + (x - 1) / 1000 if name == "prod" else x  # the product of all stays in range
+            x[5, 1] = np.nan if name in ("max", "min") else 1
+        for case in (x, x[::2], x[:, :-1], x[3:], np.asfortranarray(x)):
+            if case.shape[1] > 1:
+                expected = function(case, axis=0)
+                np.testing.assert_allclose(columns(case), expected, rtol=tolerance)
+                assert columns(case).dtype == expected.dtype
+        np.testing.assert_allclose(batch(np.stack([x, x, x])), np.stack([function(x, axis=0)] * 3), rtol=tolerance)
+        if dtype == "d":
+            for shift in (-1.0, random.random(shape[1]) / 1000 - 1):
+                np.testing.assert_allclose(fused(x, shift), function(x * 2 + shift, axis=0) * 3, rtol=1e-11)
+
+
+def test_sums_of_few_columns_are_as_accurate_as_all_others() -> None:
+    x = np.random.default_rng(4).standard_normal((100_007, 5)) * 10.0 ** np.arange(5)
+    for dtype, own in ((np.float64, 2**-52), (np.float32, 2**-23)):
+        given = x.astype(dtype)
+        exact = np.array([math.fsum(column) for column in given.T.astype(float)])
+        error = np.abs(tj.jit(lambda x: np.sum(x, axis=0))(given) - exact)
+        assert np.all(error <= own * (np.abs(exact) + np.sum(np.abs(given), axis=0, dtype=float) / 100))

@@ -122,16 +122,16 @@ def _side_by_side(emitter: Emitter, begin: Any, end: Any, step: Any, copies: int
         if copies:
             tile = loops.enter_context(_tile(emitter, last, bounds[last], step))
             for stage in kernel.stages[:copies]:
-                _stage(emitter, stage, (), tile, {})
+                emit_stage(emitter, stage, (), tile, {})
         for depth, axis in enumerate(prefix):
-            _place_all(emitter, kernel.stages[copies:], depth)
+            place_stages(emitter, kernel.stages[copies:], depth)
             loops.enter_context(nest.loop(*bounds[axis], axis=axis))
-        _place_all(emitter, kernel.stages[copies:], len(prefix))
+        place_stages(emitter, kernel.stages[copies:], len(prefix))
         if not copies:
             tile = loops.enter_context(_tile(emitter, last, bounds[last], step))
         finished: dict[int, ColumnAccumulators] = {}
         for stage in kernel.stages[copies:]:
-            finished |= _stage(emitter, stage, prefix, tile, finished)
+            finished |= emit_stage(emitter, stage, prefix, tile, finished)
 
 
 @contextmanager
@@ -145,17 +145,19 @@ def _tile(emitter: Emitter, axis: int, bounds: tuple[Any, Any], step: Any) -> It
         yield first, stop
 
 
-def _placement(kernel: Kernel, stage: Stage, prefix: tuple[int, ...]) -> Placement:
+def placement_of(kernel: Kernel, stage: Stage, prefix: tuple[int, ...]) -> Placement:
+    """Where the instructions of a stage stand: the loop over the tile is the innermost."""
     order = (*prefix, *stage.axes, kernel.outer[-1])
     return Placement(kernel, order, len(order))
 
 
-def _place_all(emitter: Emitter, stages: Sequence[Stage], depth: int) -> None:
+def place_stages(emitter: Emitter, stages: Sequence[Stage], depth: int) -> None:
+    """Emit what stands outside the loop over the tiles, at a depth."""
     for stage in stages:
-        emitter.place(stage, _placement(emitter.kernel, stage, emitter.kernel.outer[:-1]), depth)
+        emitter.place(stage, placement_of(emitter.kernel, stage, emitter.kernel.outer[:-1]), depth)
 
 
-def _stage(
+def emit_stage(
     emitter: Emitter,
     stage: Stage,
     prefix: tuple[int, ...],
@@ -165,7 +167,7 @@ def _stage(
     """One stage over one tile; `finished` holds what earlier stages reduced.  Returns what this one does."""
     kernel, nest, builder = emitter.kernel, emitter.nest, emitter.builder
     assert isinstance(nest, TileNest)
-    placement, last, first = _placement(kernel, stage, prefix), kernel.outer[-1], tile[0]
+    placement, last, first = placement_of(kernel, stage, prefix), kernel.outer[-1], tile[0]
     dtypes = {i.number: i.dtype for i in kernel.instructions}
     accumulators = {
         i.number: ColumnAccumulators(emitter, i, dtypes[i.body.value], nest.width)
@@ -189,7 +191,7 @@ def _stage(
         for depth, axis in enumerate(stage.axes, len(prefix) + 1):
             bounds = (word(0), nest.extent(axis))
             if in_blocks and axis == stage.axes[-1]:
-                bounds = loops.enter_context(_block(emitter, bounds, tile, in_blocks, len(stage.axes) > 1))
+                bounds = loops.enter_context(emit_block(emitter, bounds, tile, in_blocks, len(stage.axes) > 1))
             loops.enter_context(nest.loop(*bounds, axis=axis, parallel=False))
             emitter.place(stage, placement, depth)
         i = loops.enter_context(nest.loop(*tile, axis=last))
@@ -205,19 +207,28 @@ def _stage(
 
 
 @contextmanager
-def _block(
-    emitter: Emitter, bounds: tuple[Any, Any], tile: tuple[Any, Any], sums: list[ColumnAccumulators], nested: bool
+def emit_block(
+    emitter: Emitter,
+    bounds: tuple[Any, Any],
+    tile: tuple[Any, Any],
+    sums: list[ColumnAccumulators],
+    nested: bool,
+    rows: Any = None,
 ) -> Iterator[tuple[Any, Any]]:
-    """The loop over blocks of a reduced axis; gives where one begins and ends.  All blocks but the last are folded."""
+    """The loop over blocks of a reduced axis; gives where one begins and ends.  All blocks but the last are folded.
+
+    rows: how many places of the axis a step is of, if that is not one.
+    """
     nest, builder = emitter.nest, emitter.builder
-    with nest.loop(*bounds, step=COLUMN_BLOCK, parallel=False) as start:
+    step = word(COLUMN_BLOCK) if rows is None else builder.mul(rows, word(COLUMN_BLOCK), flags=("nsw",))
+    with nest.loop(*bounds, step=step, parallel=False) as start:
         begin = tile[0]
         if not nested:
             begin = builder.select(builder.icmp_signed("==", start, bounds[0]), tile[1], begin)
         with nest.loop(begin, tile[1]) as i:
             for accumulator in sums:
                 accumulator.fold(builder.sub(i, tile[0], flags=("nsw",)))
-        yield start, smaller(emitter, builder.add(start, word(COLUMN_BLOCK), flags=("nsw",)), bounds[1])
+        yield start, smaller(emitter, builder.add(start, step, flags=("nsw",)), bounds[1])
 
 
 def smaller(emitter: Emitter, a: Any, b: Any) -> Any:

@@ -24,6 +24,7 @@ from tracejit.lower.first_extremum import emit_chunks_positions, emit_final_posi
 from tracejit.lower.instructions import Emitter
 from tracejit.lower.llvm_types import I64, word
 from tracejit.lower.loop_nest import LoopNest
+from tracejit.lower.narrow_columns import emit_narrow_columns, is_narrow, may_be_narrow
 from tracejit.lower.next_row import emit_fetch, last_long_stage
 from tracejit.lower.packing import packed
 from tracejit.lower.panel_product import PanelNest, emit_panels
@@ -43,6 +44,13 @@ def emit_main(kernel: Kernel, function: Any, cache_bytes: int) -> None:
     if may_have_short_rows(kernel):
         _long_or_short_rows(kernel, function)
         return
+    if may_be_narrow(kernel):
+        wide, narrow = _variants(function, "_wide", "_narrow")
+        _emit(emit_columns, ColumnNest, kernel, wide)
+        _emit(emit_narrow_columns, ColumnNest, kernel, narrow)
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        _choose(builder, is_narrow(kernel, builder, function.args[0]), narrow, wide)
+        return
     forms: dict[str, tuple[_Form, type[LoopNest]]] = {
         "map": (partial(_map, cache_bytes=cache_bytes), LoopNest),
         "panels": (emit_panels, PanelNest),
@@ -60,11 +68,7 @@ def _emit(form: _Form, nest: type[LoopNest], kernel: Kernel, function: Any) -> N
 
 def _long_or_short_rows(kernel: Kernel, function: Any) -> None:
     """Two functions, of which a call takes one by the length of its rows."""
-    long, short = (ir.Function(function.module, function.ftype, function.name + end) for end in ("_long", "_short"))
-    for variant in (long, short):
-        variant.linkage = "internal"
-        for attribute in set(function.attributes):
-            set.add(variant.attributes, attribute)
+    long, short = _variants(function, "_long", "_short")
     _emit(_map, LoopNest, kernel, long)
     with_copies = packed(kernel)
     _emit(partial(emit_short_rows, copies=with_copies.copies), TileNest, with_copies.kernel, short)
@@ -72,9 +76,25 @@ def _long_or_short_rows(kernel: Kernel, function: Any) -> None:
     first = layout(kernel).extents
     words = [builder.gep(function.args[0], [word(first + k)], source_etype=I64) for k in range(kernel.axes)]
     extents = [builder.load(pointer, typ=I64) for pointer in words]
-    with builder.if_then(rows_are_short(with_copies.kernel, builder, extents)):
-        builder.ret(builder.call(short, function.args))
-    builder.ret(builder.call(long, function.args))
+    _choose(builder, rows_are_short(with_copies.kernel, builder, extents), short, long)
+
+
+def _variants(function: Any, *names: str) -> list[Any]:
+    """Functions of the same type, for a kernel to choose from."""
+    variants = [ir.Function(function.module, function.ftype, function.name + name) for name in names]
+    for variant in variants:
+        variant.linkage = "internal"
+        for attribute in set(function.attributes):
+            set.add(variant.attributes, attribute)
+    return variants
+
+
+def _choose(builder: Any, test: Any, one: Any, other: Any) -> None:
+    """The rest of a kernel: what one of two variants returns."""
+    arguments = builder.function.args
+    with builder.if_then(test):
+        builder.ret(builder.call(one, arguments))
+    builder.ret(builder.call(other, arguments))
 
 
 def emit_final(kernel: Kernel, function: Any) -> None:

@@ -235,6 +235,22 @@ class ColumnAccumulators(Combiner):
             self._write("lost", column, lost)
         self._write("block", column, self.identity(self.block_dtype))
 
+    def merge(self, column: Any, other: Any) -> None:
+        """Take in all that another column has."""
+        if not self.blocked:
+            self._write(
+                "block", column, self.combine(self._read("block", column), self._read("block", other), free=False)
+            )
+            return
+        (total, lost), (part, lost_of_it) = self._together(column), self._together(other)
+        if self.compensated:
+            together, lost = two_sum(total, part, lost + lost_of_it)
+            self._write("lost", column, lost)
+        else:
+            together = total + part
+        self._write("total", column, together)
+        self._write("block", column, self.identity(self.block_dtype))
+
     def result(self, column: Any) -> Scalar:
         """The value of the Reduce instruction for a column."""
         if not self.blocked:
