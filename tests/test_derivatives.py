@@ -68,6 +68,8 @@ def test_texts_are_of_the_table(op: Op) -> None:
 
 def gives_floats(op: Op) -> bool:
     """Whether the op on float64 gives floats."""
+    if op.position_of:
+        return False
     if op.resolve is None:
         return True
     rule: Any = op.resolve.resolve_dtypes
