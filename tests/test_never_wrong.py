@@ -150,7 +150,7 @@ def test_many_branches_stay_right() -> None:
     def steps(x):
         count = 0
         while x.sum() < 2200:
-            x = x + 1
+            x = x + 3 - 2  # enough to fuse for a function to stay compiled
             count += 1
         return count
 

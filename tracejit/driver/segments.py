@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import field, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,6 @@ MAX_BRANCHES = 1024
 """Branches kept of one function; past it, a new branch is traced at each call (its code is that of equal segments)."""
 
 
-@dataclass(eq=False, repr=False)
 class Run:
     """One call under way: its arguments, the leaves of the next segment, and the outcomes at each break.
 
@@ -45,15 +45,16 @@ class Run:
     to an argument without that (see `Jitted.trace_run`).
     """
 
-    jitted: Any
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    leaves: list[Any] = field(default_factory=list)
-    path: list[tuple[Break, Any]] = field(default_factory=list)
-    tracing: bool = False
+    # Each replay of a function with breaks makes one: what is the same at first is the class's.
+    tracing = False
     outcome: Any = None
-    saved: dict[int, Any] = field(default_factory=dict)
-    wrote: bool = False
+    wrote = False
+
+    def __init__(self, jitted: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.jitted, self.args, self.kwargs = jitted, args, kwargs
+        self.leaves: list[Any] = []
+        self.path: list[tuple[Break, Any]] = []
+        self.saved: dict[int, Any] = {}
 
     def outcomes(self) -> list[tuple[Break, Any]]:
         """The breaks so far, and what came out of each."""
@@ -69,6 +70,9 @@ class Held:
     """On a path, for a result that is the leaf at a position."""
 
     position: int
+
+
+_held = cache(Held)
 
 
 class Gone:
@@ -169,10 +173,14 @@ class Break:
 
     def take(self, result: Any, run: Run) -> Sequence[Segment]:
         """The segments that may follow on a result; the run gets its leaves."""
-        is_leaf = not self.outcome and type(result) is np.ndarray
-        run.path.append((self, Held(len(run.leaves)) if is_leaf else result))
+        if not self.outcome and type(result) is np.ndarray:
+            result_on_path: Any = _held(len(run.leaves))
+        else:
+            result_on_path = result
+        run.path.append((self, result_on_path))
         branch, leaves = self._branch(result)
-        run.leaves += leaves
+        if leaves:
+            run.leaves += leaves
         return self.branches.get(branch, ())
 
     def known(self, result: Any) -> Sequence[Segment]:
@@ -241,18 +249,22 @@ def _result_leaves(result: Any) -> tuple[Hashable, list[Any]]:
         return None, []
     if (kind := leaf_kind(result)) != "static":
         return type(result).__name__, [np.asarray(result) if kind == "generic" else result]
+    if isinstance(result, (tuple, list)):  # what most functions of NumPy with several results give
+        kinds = [leaf_kind(item) for item in result]
+        if "static" not in kinds:
+            return (type(result), tuple(map(type, result))), _leaves(result, kinds)
     items: list[Any] = []
     tree = flatten(result, items)
     kinds = [leaf_kind(item) for item in items]
     fixed = tuple(
         (kind, _static_key(item) if kind == "static" else type(item)) for item, kind in zip(items, kinds, strict=True)
     )
-    leaves = [
-        np.asarray(item) if kind == "generic" else item
-        for item, kind in zip(items, kinds, strict=True)
-        if kind != "static"
-    ]
-    return (tree, fixed), leaves
+    return (tree, fixed), _leaves(items, kinds)
+
+
+def _leaves(items: Sequence[Any], kinds: Sequence[str]) -> list[Any]:
+    pairs = zip(items, kinds, strict=True)
+    return [np.asarray(item) if kind == "generic" else item for item, kind in pairs if kind != "static"]
 
 
 def _static_key(value: Any) -> Hashable:
