@@ -179,4 +179,6 @@ def test_printed_kernel_computes_the_same() -> None:
 def test_tiles_cover_the_axis(tiled: int, inner: int, depth: int) -> None:
     steps = panel_steps(tiled, inner, depth)
     assert 1 <= steps <= tiled and steps * inner <= max(PANEL_WIDTH[1], inner)
-    assert (panel_units(1, tiled, inner, depth) - 1) * steps < tiled <= panel_units(1, tiled, inner, depth) * steps
+    assert (
+        (panel_units(1, tiled, inner, depth, 1) - 1) * steps < tiled <= panel_units(1, tiled, inner, depth, 1) * steps
+    )

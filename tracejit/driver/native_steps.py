@@ -10,7 +10,7 @@ import numpy as np
 
 from tracejit.driver.host_program import released
 from tracejit.ir.node import Shape, in_order
-from tracejit.lower.abi import FINAL, MAIN, has_final, layout
+from tracejit.lower.abi import FINAL, MAIN, has_final, layout, panel_axes
 from tracejit.lower.call_plan import (
     Allocation,
     Captured,
@@ -205,8 +205,6 @@ def fails_after_writing(program: Program, arguments: set[int]) -> bool:
 
 def _kernel_call(table: Table, step: Launch, loaded: LoadedKernel) -> KernelCall:
     kernel, code = step.kernel, loaded.keep_alive
-    if kernel.form == "panels":
-        raise NotNative("a product by panels")
     final = Address(code.address(FINAL + kernel.structure)) if has_final(kernel) else None
     table.slot(code)
     passed = [operand for operand in kernel.operands if operand.role != "scratch"]
@@ -225,6 +223,7 @@ def _kernel_call(table: Table, step: Launch, loaded: LoadedKernel) -> KernelCall
         sharing,
         first,
         reduced,
+        () if kernel.product is None else (*panel_axes(kernel), (kernel.product.rows,)),
     )
 
 
@@ -233,5 +232,7 @@ def _sharing(kernel: Kernel) -> tuple[str, int | None, tuple[int, ...]]:
     if kernel.form == "reduce_all":
         axes = kernel.stages[0].axes
         return "chunk", axes[0] if axes else None, axes
+    if kernel.form == "panels":
+        return "panels", kernel.outer[0], ()
     tiles = kernel.form == "reduce_columns" and len(kernel.outer) == 1
     return "tiles" if tiles else "each", kernel.outer[0], ()

@@ -20,6 +20,7 @@ from tracejit.driver.fingerprints import fingerprint
 from tracejit.driver.host_code import ALIGNED, MISS, Code
 from tracejit.driver.host_program import write_program
 from tracejit.driver.kernel_errors import raise_kernel_error
+from tracejit.driver.large_products import by_kernel, guard_products
 from tracejit.driver.native_call import draft_call
 from tracejit.driver.profit import loss
 from tracejit.driver.results import outgoing
@@ -36,6 +37,7 @@ from tracejit.records import dataclass
 from tracejit.runtime.kernel_cache import CacheCounts
 from tracejit.runtime.machine_code import LoadedKernel
 from tracejit.runtime.vectorcall import NATIVE
+from tracejit.schedule.panel_products import never
 from tracejit.schedule.scheduler import schedule
 from tracejit.schedule.steps import Buffer, Program
 from tracejit.trace.bodies import refuse_leaks
@@ -253,6 +255,8 @@ class Tracing:
         graph = Graph((), tuple(nodes))
         needed = sorted(node["position"] for node in graph.nodes if node.op == "input")
         positions = sorted(self.trace.inputs) if self.root else needed
+        if self.target is CPU:
+            guard_products(self.trace, graph)
         return Graph(tuple(self.trace.inputs[position] for position in positions), tuple(nodes))
 
     def _prologue(
@@ -279,7 +283,8 @@ class Tracing:
         traced = unify_sizes(roll_loops(pending_graph), self.trace.canonical)
         refuse_leaks(traced)
         graph = called_totals(optimize(erase_markers(traced), self.jitted.check), self.target.calls)
-        return traced, graph, schedule(graph, _layouts(self.trace), writebacks, self.jitted.fastmath)
+        chosen = by_kernel(self.trace, traced) if self.target is CPU else never
+        return traced, graph, schedule(graph, _layouts(self.trace), writebacks, self.jitted.fastmath, chosen)
 
     def _write_guards(self, code: Code, layouts: dict[int, str], mutated: set[int]) -> None:
         trace = self.trace

@@ -24,9 +24,11 @@ from tracejit.ops.table import OPS
 from tracejit.records import dataclass
 from tracejit.schedule.kernel import (
     CHUNK,
+    ENOUGH_PANELS,
     NARROW_TILE,
     PANEL_ELEMENTS,
     PANEL_WIDTH,
+    ROW_BLOCK,
     TILE,
     Apply,
     Gather,
@@ -129,7 +131,10 @@ def units(kernel: Kernel, extents: Sequence[int]) -> int:
         steps = max(1, CHUNK // max(1, inner))
         return -(-extents[axes[0]] // steps)
     if kernel.form == "panels":
-        return panel_units(*(math.prod(extents[axis] for axis in axes) for axes in panel_axes(kernel)))
+        product = kernel.product
+        assert product is not None
+        parts = (*panel_axes(kernel), (product.rows,))
+        return panel_units(*(math.prod(extents[axis] for axis in part) for part in parts))
     if kernel.form == "reduce_columns" and len(kernel.outer) == 1:
         return -(-extents[kernel.outer[0]] // tile_width(extents[kernel.outer[0]]))
     return extents[kernel.outer[0]]
@@ -148,9 +153,19 @@ def panel_axes(kernel: Kernel) -> tuple[tuple[int, ...], ...]:
     return kernel.outer[:-1], columns[:1], columns[1:], (product.depth,)
 
 
-def panel_units(batch: int, tiled: int, inner: int, depth: int) -> int:
-    """Units of a `panels` kernel: places on the outer axes times tiles of the tiled one."""
-    return batch * -(-tiled // max(1, panel_steps(tiled, inner, depth)))
+def panel_units(batch: int, tiled: int, inner: int, depth: int, rows: int) -> int:
+    """Units of a `panels` kernel: places on the outer axes times tiles of the tiled one times blocks of rows."""
+    panels = batch * -(-tiled // max(1, panel_steps(tiled, inner, depth)))
+    return panels * -(-rows // panel_rows(panels, rows))
+
+
+def panel_rows(panels: int, rows: int) -> int:
+    """Rows of a block, given the number of panels: all where that makes units enough.
+
+    Each block makes its panels anew, so that blocks have many rows.
+    """
+    blocks = 1 if panels >= ENOUGH_PANELS else max(1, rows // ROW_BLOCK)
+    return max(8, -(-rows // (8 * blocks)) * 8)
 
 
 def panel_steps(tiled: int, inner: int, depth: int) -> int:

@@ -17,6 +17,7 @@ from tracejit.lower.entry_point import UNLOCK_ITERATIONS, emit_launch, known_poo
 from tracejit.lower.launch_cost import WORTH_ASKING
 from tracejit.lower.linking import POOL_THREADS, POOL_WAKE
 from tracejit.lower.llvm_types import DOUBLE, I1, I64, POINTER, word
+from tracejit.lower.panel_cuts import emit_panel_cuts
 from tracejit.lower.thread_pool import MAIN
 from tracejit.schedule.kernel import CHUNK
 
@@ -140,4 +141,8 @@ class Launch:
         if step.sharing == "tiles":
             width = emit_tile_width(builder, extent)
             return builder.sdiv(builder.add(extent, builder.sub(width, word(1))), width)
+        if step.sharing == "panels":
+            batch, *sizes = (self.checks.expressions.product([self.extents[a] for a in axes]) for axes in step.panels)
+            cuts = emit_panel_cuts(builder, batch, *sizes)
+            return builder.mul(batch, builder.mul(cuts.tiles, cuts.blocks))
         return extent

@@ -163,8 +163,9 @@ class KernelCall(NamedTuple):
     holds partial results.  ranks: how many strides of each are passed.  scalars: expression and kind of dtype.
     work: nanoseconds it takes, by axes (see `launch_cost`).
     endless: nobody knows how long it takes.
-    sharing: what a unit of work is (see `abi.units`): "each" value of the axis `first`, "tiles" of it, or a "chunk" of
-        the `reduced` axes, of which a native call does one; `first` None: one unit.
+    sharing: what a unit of work is (see `abi.units`): "each" value of the axis `first`, "tiles" of it, a "chunk" of
+        the `reduced` axes, of which a native call does one, or a part of a product by "panels", whose axes are in
+        `panels` (see `abi.panel_units`); `first` None: one unit.
     """
 
     layout: Layout
@@ -180,6 +181,7 @@ class KernelCall(NamedTuple):
     sharing: str
     first: int | None
     reduced: tuple[int, ...]
+    panels: tuple[tuple[int, ...], ...] = ()
 
 
 class FreshArray(NamedTuple):

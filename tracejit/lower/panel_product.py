@@ -1,6 +1,6 @@
 """Kernels of the form `panels`: tile by tile a panel is written, multiplied, and what follows is done to the tile.
 
-for unit in units:                       # a place in the stack, and a tile of the columns
+for unit in units:                       # a place in the stack, a block of the rows, and a tile of the columns
     panel[j, columns] = ...              # the stages before the product, each with loops of its own
     tile = left @ panel
     out[i, columns] = f(tile[i, columns])
@@ -17,9 +17,10 @@ from tracejit.lower.abi import panel_axes
 from tracejit.lower.instructions import Emitter
 from tracejit.lower.llvm_types import I8, I32, I64, POINTER, word
 from tracejit.lower.loop_nest import LoopNest
+from tracejit.lower.panel_cuts import PanelCuts, emit_panel_cuts, larger, quotient, smaller
 from tracejit.lower.placement import Placement, placements
 from tracejit.lower.register_tile import registers, tile_product, vector_length
-from tracejit.schedule.kernel import PANEL_ELEMENTS, PANEL_WIDTH, Index, Kernel, Product, Stage
+from tracejit.schedule.kernel import Index, Kernel, Product, Stage
 
 LINE = 64
 """Bytes of a cache line, and of the widest vector."""
@@ -28,7 +29,7 @@ LINE = 64
 class PanelNest(LoopNest):
     """A nest whose scratch operands have rows of whole vectors, and count columns from where the tile begins.
 
-    first: where the tile begins on the tiled axis.
+    first, first_row: where the tile begins on the tiled axis, and on that of the rows.
     """
 
     short_loops = True
@@ -38,34 +39,29 @@ class PanelNest(LoopNest):
         self.product: Product = kernel.product
         self.tiled = kernel.outer[-1]
         self.first: Any = word(0)
+        self.first_row: Any = word(0)
         super().__init__(kernel, function)
 
-    def steps(self) -> Any:
-        """Places on the tiled axis that a tile spans: `abi.panel_steps`, of the kernel's extents."""
-        return self.remember(0, "steps of a tile", self._steps)
+    def cuts(self) -> PanelCuts:
+        """The units, of the kernel's extents."""
 
-    def _steps(self) -> Any:
-        builder, (least, most) = self.builder, PANEL_WIDTH
-        _, (tiled,), inner, (depth,) = panel_axes(self.kernel)
-        one = word(1)
-        width = builder.sdiv(word(PANEL_ELEMENTS), self._larger(one, self.extent(depth)))
-        width = self.smaller(self._larger(width, word(least)), word(most))
-        steps = self._larger(one, builder.sdiv(width, self._larger(one, self._product(inner))))
-        tiles = self._larger(one, self._quotient(self.extent(tiled), steps))
-        return self._larger(one, self._quotient(self.extent(tiled), tiles))
+        def emitted() -> PanelCuts:
+            axes = (*panel_axes(self.kernel), (self.product.rows,))
+            return emit_panel_cuts(self.builder, *map(self._product, axes))
 
-    def tiles(self) -> Any:
-        """How many tiles the tiled axis is cut into."""
-        return self.remember(0, "tiles", lambda: self._quotient(self.extent(self.tiled), self.steps()))
+        return self.remember(0, "cuts", emitted)
+
+    def columns(self) -> Any:
+        """Columns in a tile."""
+        inner = panel_axes(self.kernel)[2]
+        return self.remember(0, "columns", lambda: self.builder.mul(self.cuts().steps, self._product(inner)))
 
     def vectors(self) -> Any:
-        """Vectors in a row of a panel, at least two."""
+        """Vectors in a row of a panel."""
         length = vector_length(np.dtype(self.kernel.operands[self.product.tile].dtype))
-        _, _, inner, _ = panel_axes(self.kernel)
 
         def count() -> Any:
-            columns = self.builder.mul(self.steps(), self._product(inner))
-            return self._larger(word(2), self._quotient(columns, word(length)))
+            return larger(self.builder, word(1), quotient(self.builder, self.columns(), word(length)))
 
         return self.remember(0, "vectors of a row", count)
 
@@ -73,9 +69,10 @@ class PanelNest(LoopNest):
         """Whole vectors, and for the tile whole register tiles."""
         declared = self.kernel.operands[operand]
         length = vector_length(np.dtype(declared.dtype))
-        rows = self._product(declared.scratch_axes[: self._columns(operand)])
         if operand == self.product.tile:
-            rows = self.builder.add(rows, word(registers().rows))
+            rows = self.builder.add(self.cuts().rows, word(registers().rows))
+        else:
+            rows = self._product(declared.scratch_axes[: self._columns(operand)])
         return self.builder.mul(self.builder.mul(rows, self.vectors()), word(length))
 
     def scratch_stride(self, operand: int, dimension: int) -> Any:
@@ -87,11 +84,13 @@ class PanelNest(LoopNest):
         return self.builder.mul(rows, self.builder.mul(self.vectors(), word(registers().size)))
 
     def place_on(self, axis: int, operand: int) -> Any:
-        """Scratch operands have the columns of the tile alone."""
+        """Scratch operands have the columns of the tile alone, and the tile the rows of the block."""
         value = super().place_on(axis, operand)
-        if axis != self.tiled or self.kernel.operands[operand].role != "scratch":
-            return value
-        return self.builder.sub(value, self.first, flags=("nsw",))
+        if axis == self.tiled and self.kernel.operands[operand].role == "scratch":
+            return self.builder.sub(value, self.first, flags=("nsw",))
+        if axis == self.product.rows and operand == self.product.tile:
+            return self.builder.sub(value, self.first_row, flags=("nsw",))
+        return value
 
     def base(self, operand: int) -> Any:
         """Scratch begins at a cache line, so that no vector lies across two."""
@@ -115,17 +114,6 @@ class PanelNest(LoopNest):
             count = self.builder.mul(count, self.extent(axis), flags=("nsw",))
         return count
 
-    def _quotient(self, a: Any, b: Any) -> Any:
-        """a / b, rounded up."""
-        return self.builder.sdiv(self.builder.add(a, self.builder.sub(b, word(1))), b)
-
-    def _larger(self, a: Any, b: Any) -> Any:
-        return self.builder.select(self.builder.icmp_signed(">", a, b), a, b)
-
-    def smaller(self, a: Any, b: Any) -> Any:
-        """The smaller of two integers."""
-        return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
-
 
 def emit_panels(emitter: Emitter, begin: Any, end: Any) -> None:
     """The units from `begin` to `end`."""
@@ -134,9 +122,14 @@ def emit_panels(emitter: Emitter, begin: Any, end: Any) -> None:
     _clear(emitter)
     with nest.loop(begin, end, parallel=False) as unit:
         with nest.at(len(nest.levels) - 1):
-            rest = builder.sdiv(unit, nest.tiles())
-            nest.first = builder.mul(builder.srem(unit, nest.tiles()), nest.steps())
-            stop = nest.smaller(builder.add(nest.first, nest.steps()), nest.extent(nest.tiled))
+            cuts = nest.cuts()
+            rest = builder.sdiv(unit, cuts.tiles)
+            nest.first = builder.mul(builder.srem(unit, cuts.tiles), cuts.steps)
+            stop = smaller(builder, builder.add(nest.first, cuts.steps), nest.extent(nest.tiled))
+            nest.first_row = builder.mul(builder.srem(rest, cuts.blocks), cuts.rows)
+            last_row = smaller(builder, builder.add(nest.first_row, cuts.rows), nest.extent(nest.product.rows))
+            rest = builder.sdiv(rest, cuts.blocks)
+            within = {nest.tiled: (nest.first, stop), nest.product.rows: (nest.first_row, last_row)}
             for axis in reversed(kernel.outer[:-1]):
                 nest.axis_values[axis] = builder.srem(rest, nest.extent(axis))
                 nest.axis_level[axis] = len(nest.levels) - 1
@@ -144,34 +137,34 @@ def emit_panels(emitter: Emitter, begin: Any, end: Any) -> None:
         for stage, placement in zip(kernel.stages, placements(kernel), strict=True):
             product = next((line.body for line in stage.instructions if isinstance(line.body, Product)), None)
             if product is None:
-                _stage(emitter, stage, placement, (nest.first, stop))
+                _stage(emitter, stage, placement, within)
             else:
-                _multiply(emitter, product)
+                _multiply(emitter, product, last_row)
 
 
 def _clear(emitter: Emitter) -> None:
-    """Zero the panel: what stands past its columns is multiplied too, and must not be slow (as subnormals are)."""
+    """Zero the panel if it is wider than its columns: what stands there is multiplied too, and subnormals are slow."""
     nest, builder, product = emitter.nest, emitter.builder, emitter.kernel.product
-    assert product is not None
-    size = builder.mul(
-        nest.scratch_size(product.panel), word(np.dtype(emitter.kernel.operands[product.panel].dtype).itemsize)
-    )
-    builder.call(nest.external("memset", POINTER, POINTER, I32, I64), [nest.base(product.panel), I32(0), size])
+    assert product is not None and isinstance(nest, PanelNest)
+    dtype = np.dtype(emitter.kernel.operands[product.panel].dtype)
+    size = builder.mul(nest.scratch_size(product.panel), word(dtype.itemsize))
+    whole = builder.mul(nest.vectors(), word(vector_length(dtype)))
+    with builder.if_then(builder.icmp_signed("!=", nest.columns(), whole)):
+        builder.call(nest.external("memset", POINTER, POINTER, I32, I64), [nest.base(product.panel), I32(0), size])
 
 
-def _stage(emitter: Emitter, stage: Stage, placement: Placement, tile: tuple[Any, Any]) -> None:
-    """The loops of a stage, that over the tiled axis inside the tile."""
+def _stage(emitter: Emitter, stage: Stage, placement: Placement, within: dict[int, tuple[Any, Any]]) -> None:
+    """The loops of a stage; `within`: where those over the columns and the rows begin and end."""
     nest, prefix = emitter.nest, len(emitter.kernel.outer) - 1
     for depth in range(prefix + 1):
         emitter.place(stage, placement, depth)
     with ExitStack() as loops:
         for number, axis in enumerate(stage.axes):
-            bounds = tile if axis == emitter.kernel.outer[-1] else (word(0), nest.extent(axis))
-            loops.enter_context(nest.loop(*bounds, axis=axis))
+            loops.enter_context(nest.loop(*within.get(axis, (word(0), nest.extent(axis))), axis=axis))
             emitter.place(stage, placement, prefix + number + 1)
 
 
-def _multiply(emitter: Emitter, product: Product) -> None:
+def _multiply(emitter: Emitter, product: Product, last_row: Any) -> None:
     nest, builder = emitter.nest, emitter.builder
     assert isinstance(nest, PanelNest)
     dtype = np.dtype(emitter.kernel.operands[product.tile].dtype)
@@ -179,10 +172,11 @@ def _multiply(emitter: Emitter, product: Product) -> None:
     start = [Index(None, 1, index.start) if index.axis in own else index for index in product.indices]
     left = nest.address(product.left, start)
     strides = [_stride(nest, product, axis) for axis in own]
+    first = builder.gep(left, [builder.mul(nest.first_row, strides[0])], inbounds=True, source_etype=I8)
     function = tile_product(nest.module, dtype)
     panel, tile = nest.base(product.panel), nest.base(product.tile)
-    extents = [nest.extent(axis) for axis in own]
-    builder.call(function, [left, *strides, panel, tile, *extents, nest.vectors()])
+    extents = [builder.sub(last_row, nest.first_row), nest.extent(product.depth)]
+    builder.call(function, [first, *strides, panel, tile, *extents, nest.vectors()])
 
 
 def _stride(nest: LoopNest, product: Product, axis: int) -> Any:

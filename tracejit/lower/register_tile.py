@@ -6,7 +6,9 @@
 
 Each vector that is loaded serves all rows, each number all vectors, so the multipliers are busy all the time; see Goto
 and van de Geijn, Anatomy of High-Performance Matrix Multiplication (2008), and Van Zee and van de Geijn, BLIS (2015).
-Products are fused with their sums where the CPU can, as in any BLAS.
+Products are fused with their sums where the CPU can, as in any BLAS.  An element is one sum in the order of the depth,
+so its bits do not depend on how rows and columns are cut.  The left operand is read where it lies, also where it is a
+transpose: a panel of 128 columns and 128 rows of the operand stay in the second-level cache.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ def vector_length(dtype: np.dtype[Any]) -> int:
 def tile_product(module: Any, dtype: np.dtype[Any]) -> Any:
     """The function `(left, row stride, depth stride, panel, tile, rows, depth, vectors)` of a module.
 
-    Strides are in bytes; panel and tile have rows of `vectors` vectors, at least two. Rows of the tile are written in
+    Strides are in bytes; panel and tile have rows of `vectors` vectors. Rows of the tile are written in
     whole register tiles, so it has room for `registers().rows - 1` more than there are.
     """
     name = f"tj_tile_{dtype.name}"
@@ -85,8 +87,11 @@ class _TileEmitter:
         self.multiply_add = function.module.globals.get(name) or ir.Function(function.module, type, name)
 
     def emit(self) -> None:
-        """Columns in threes of vectors and at the end in twos, so that no tile is one vector wide."""
+        """Columns in threes of vectors and at the end in twos: one alone is slower, and for a panel of one."""
         builder = self.builder
+        with builder.if_then(builder.icmp_signed("==", self.vectors, word(1))):
+            self.column_block(word(0), 1)
+            builder.ret_void()
         rest = builder.srem(self.vectors, word(VECTORS))
         pairs = builder.srem(builder.sub(word(VECTORS), rest), word(VECTORS))
         threes = builder.sub(self.vectors, builder.mul(pairs, word(2)))

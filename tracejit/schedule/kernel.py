@@ -20,7 +20,8 @@ Four forms, told apart by `Kernel.form`:
 * `reduce_columns`: the stages' reductions run over `Stage.axes`, which vary slower in memory than the kept axes; the
   kept trailing axes are the last of `outer`, and accumulators are kept for a tile of the last outer axis at once.
 * `panels`: one stage holds a `Product`; the stages before write its panel, those after read its tile.  The last outer
-  axis is cut into tiles, and is an axis of the stages too; a unit is a place on the other outer axes and a tile.
+  axis is cut into tiles, and is an axis of the stages too; a unit is a place on the other outer axes, a tile and a
+  block of the product's rows.
 """
 
 from __future__ import annotations
@@ -42,11 +43,14 @@ NARROW_TILE = 512
 """Columns of a unit that are still long stretches of memory; of fewer than twice `TILE` there are two units."""
 
 
-PANEL_WIDTH = (48, 256)
+PANEL_WIDTH = (48, 128)
 """Columns in a panel: few enough to stay in cache, but not fewer than keep the arithmetic units busy."""
 
 PANEL_ELEMENTS = 1 << 17
 """Elements of a panel where its width may be chosen freely: half of a second-level cache of 1 MiB, in float32."""
+
+ENOUGH_PANELS, ROW_BLOCK = 32, 128
+"""With fewer panels than this the rows are cut into blocks too, each of this many rows or more."""
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def materialized(graph: Graph, products: Mapping[int, PanelProduct], fastmath: b
     memory |= {id(node) for node in graph.outputs}
     for node in graph.nodes:
         if id(node) in products:
-            memory.add(id(viewed(node.inputs[0])))
+            memory |= {id(viewed(source)) for source in node.inputs if id(source) not in hidden}
         elif id(node) not in hidden:
             memory |= {id(source) for source in _needs_memory(node)}
         if fastmath and OPS[node.op].position_of:
@@ -102,9 +102,9 @@ def materialized(graph: Graph, products: Mapping[int, PanelProduct], fastmath: b
             if _repeats(found, costs[key]) or (fastmath and len({use.after for use in found if use.after}) > 1):
                 memory.add(key)
         if key in products:
-            for join in products[key].joins:
-                value = join.inputs[1]
-                uses.setdefault(id(value), set()).add(Use((node, join), identity_indices(value.shape)))
+            for piece in products[key].pieces:
+                space = (node, piece.indices)
+                uses.setdefault(id(piece.value), set()).add(Use(space, identity_indices(piece.value.shape)))
         elif key not in hidden:
             _spread_uses(node, key in memory, (depths[key], level[key]), uses)
     return memory

@@ -11,7 +11,7 @@ from tracejit.schedule import kernel as k
 from tracejit.schedule.grouping import Group
 from tracejit.schedule.kernel_builder import KernelBuilder
 from tracejit.schedule.kernel_draft import BuiltKernel, Memory
-from tracejit.schedule.panel_products import PanelProduct, covers
+from tracejit.schedule.panel_products import PanelProduct, Piece
 from tracejit.schedule.steps import Buffer
 
 
@@ -21,7 +21,7 @@ class PanelBuilder(KernelBuilder):
     def __init__(self, group: Group, product: PanelProduct, memory: Memory, stored: set[int], fastmath: bool) -> None:
         super().__init__(group, memory, stored, fastmath)
         self.product = product
-        self.roots = {id(root): len(product.joins) for root in group.roots}
+        self.roots = {id(root): len(product.pieces) for root in group.roots}
         self.extents = []
         self.batch = [self._axis(length) for length in product.lengths(product.batch)]
         self.columns = [self._axis(length) for length in product.lengths(product.columns)]
@@ -40,8 +40,8 @@ class PanelBuilder(KernelBuilder):
         self.panel = self._panel((*joined, *self.columns))
         self.tile = self._panel((self.rows, *self.columns))
         stages = []
-        for join in self.product.joins:
-            stages.append(self._piece(join))
+        for piece in self.product.pieces:
+            stages.append(self._piece(piece))
             self.stage += 1
         stages.append(k.Stage((), (self._multiplied(),)))
         self.lines = []
@@ -59,12 +59,12 @@ class PanelBuilder(KernelBuilder):
         self.buffers.append(Buffer(-1, "scratch", dtype, ()))
         return len(self.operands) - 1
 
-    def _piece(self, join: Node) -> k.Stage:
-        """The loops that write one piece of the joined array into the panel."""
+    def _piece(self, piece: Piece) -> k.Stage:
+        """The loops that write one piece of the right operand into the panel."""
         self.lines = []
-        value, indices, product = join.inputs[1], join["indices"], self.product
+        value, indices, product = piece.value, piece.indices, self.product
         axes = dict(zip((*product.batch, *product.columns), (*self.batch, *self.columns), strict=True))
-        own = {position: axis for position, axis in axes.items() if covers(join, position)}
+        own = {position: axis for position, axis in axes.items() if piece.covers(position)}
         places: list[IrIndex] = [IrIndex(None)] * len(value.shape)
         for position, index in enumerate(indices):
             if index.axis is not None:

@@ -1,4 +1,6 @@
-"""Matrix products whose right operand is put together from pieces: found here, and never written to memory whole.
+"""Matrix products that kernels of ours compute, by panels.
+
+Those whose right operand is put together from pieces, which then is never written to memory whole:
 
 columns = np.stack([p[:, :, i : i + h, j : j + w] for i in range(3) for j in range(3)], 2)    # (b, c, 9, h, w)
 y = weights @ columns.reshape(b, c * 9, h * w)
@@ -6,6 +8,10 @@ y = weights @ columns.reshape(b, c * 9, h * w)
 Nine copies of the images would go to memory and come back.  A kernel of the form `panels` makes a few columns at a
 time, a panel that stays in cache, and multiplies it there.  That convolution is such a product: Chellapilla, Puri and
 Simard, High Performance Convolutional Neural Networks for Document Processing (2006).
+
+And those that the caller says are so large that the kernel is faster than BLAS; their only piece is the operand.  There
+the panel is what every fast product copies of an operand anyway (see `lower.register_tile`), and what follows the
+product is done while the result is in cache.
 """
 
 from __future__ import annotations
@@ -15,23 +21,43 @@ from functools import cached_property
 
 from tracejit.ir import size as sizes
 from tracejit.ir.graph import Graph
-from tracejit.ir.node import Index, Node, Shape, identity_indices
+from tracejit.ir.node import Index, Indices, Node, Shape, identity_indices
 from tracejit.records import dataclass
 from tracejit.schedule.grouping import memory_reads
 
 DTYPES = ("float32", "float64")
 
 
+def never(node: Node) -> bool:
+    """No product is done by a kernel but one whose operand is put together from pieces."""
+    return False
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a product's right operand: a value, and where it is in the whole, which has a shape."""
+
+    value: Node
+    indices: Indices
+    whole: Shape
+
+    def covers(self, axis: int) -> bool:
+        """Whether the piece fills an axis of the whole."""
+        index = self.indices[axis]
+        length = 1 if index.axis is None else self.value.shape[index.axis]
+        return index == Index(index.axis) and self.whole[axis] == length
+
+
 @dataclass(frozen=True, eq=False)
 class PanelProduct:
-    """A matmul node `left @ right`, where right is the last of `joins` (updates, in order), seen as a matrix.
+    """A matmul node `left @ right`, where right is put together from `pieces`, in order, and seen as a matrix.
 
-    batch, depth, columns: the axes of the joined array: those of the stack, those summed over, those that stay.
+    batch, depth, columns: the axes of the whole: those of the stack, those summed over, those that stay.
     hidden: identities of the nodes that get no memory: the joins, their base, and the looks at them as matrices.
     """
 
     node: Node
-    joins: tuple[Node, ...]
+    pieces: tuple[Piece, ...]
     batch: tuple[int, ...]
     depth: tuple[int, ...]
     columns: tuple[int, ...]
@@ -42,8 +68,8 @@ class PanelProduct:
         return self.node.inputs[0]
 
     def lengths(self, axes: tuple[int, ...]) -> Shape:
-        """The lengths of axes of the joined array."""
-        return tuple(self.joins[0].shape[axis] for axis in axes)
+        """The lengths of axes of the whole."""
+        return tuple(self.pieces[0].whole[axis] for axis in axes)
 
     @cached_property
     def shape(self) -> Shape:
@@ -55,8 +81,11 @@ class PanelProduct:
         return node is self.node or (node.op == "reshape" and node.inputs[0] is self.node and node.shape == self.shape)
 
 
-def panel_products(graph: Graph) -> dict[int, PanelProduct]:
-    """The products of a graph that make their right operand by panels, by the identity of their node."""
+def panel_products(graph: Graph, by_kernel: Callable[[Node], bool] = never) -> dict[int, PanelProduct]:
+    """The products of a graph that make their right operand by panels, by the identity of their node.
+
+    by_kernel: of the others, which are to be computed by kernels too.
+    """
     readers = graph.uses()
     outputs = {id(node) for node in graph.outputs}
 
@@ -65,15 +94,30 @@ def panel_products(graph: Graph) -> dict[int, PanelProduct]:
 
     found = {}
     for node in graph.nodes:
-        product = _product(node, alone) if node.kind == "contract" else None
+        if node.kind != "contract" or node.dtype.name not in DTYPES or min(len(s.shape) for s in node.inputs) < 2:
+            continue
+        product = _joined(node, alone)
+        if product is None and by_kernel(node):
+            product = _whole(node)
         if product is not None:
             found[id(node)] = product
     return found
 
 
-def _product(node: Node, alone: Callable[[Node], bool]) -> PanelProduct | None:
-    left, right = node.inputs
-    if len(left.shape) < 2 or len(right.shape) < 2 or node.dtype.name not in DTYPES or not alone(right):
+def _whole(node: Node) -> PanelProduct | None:
+    """The product by panels of an operand in memory."""
+    right = node.inputs[1]
+    rank = len(right.shape) - 2
+    if right.shape[:-2] != node.shape[:-2]:
+        return None
+    piece = Piece(right, identity_indices(right.shape), right.shape)
+    return PanelProduct(node, (piece,), tuple(range(rank)), (rank,), (rank + 1,), frozenset())
+
+
+def _joined(node: Node, alone: Callable[[Node], bool]) -> PanelProduct | None:
+    """The product by panels of an operand that is put together for it."""
+    right = node.inputs[1]
+    if not alone(right):
         return None
     hidden = [right]
     if turned := right.op == "view" and _is_transpose(right):
@@ -95,9 +139,10 @@ def _product(node: Node, alone: Callable[[Node], bool]) -> PanelProduct | None:
     rows, columns = tuple(range(rank, split)), tuple(range(split, len(whole)))
     depth, columns = (columns, rows) if turned else (rows, columns)
     batch = tuple(range(rank))
-    if not all(_goes_along(join) and all(covers(join, a) for a in (*batch, columns[0])) for join in joins):
+    pieces = tuple(Piece(join.inputs[1], join["indices"], join.shape) for join in joins[::-1])
+    if not all(_goes_along(piece) and all(map(piece.covers, (*batch, columns[0]))) for piece in pieces):
         return None
-    return PanelProduct(node, tuple(joins[::-1]), batch, depth, columns, frozenset(map(id, hidden)))
+    return PanelProduct(node, pieces, batch, depth, columns, frozenset(map(id, hidden)))
 
 
 def _is_transpose(view: Node) -> bool:
@@ -124,17 +169,10 @@ def _split(shape: Shape, matrices: Shape) -> int | None:
     return None
 
 
-def _goes_along(join: Node) -> bool:
+def _goes_along(piece: Piece) -> bool:
     """Whether each axis of a piece goes along one of the whole's."""
-    used = [index.axis for index in join["indices"] if index.axis is not None]
-    return sorted(used) == [axis for axis, length in enumerate(join.inputs[1].shape) if length != 1]
-
-
-def covers(join: Node, axis: int) -> bool:
-    """Whether a piece fills an axis of the whole."""
-    index = join["indices"][axis]
-    length = 1 if index.axis is None else join.inputs[1].shape[index.axis]
-    return bool(index == Index(index.axis) and join.shape[axis] == length)
+    used = [index.axis for index in piece.indices if index.axis is not None]
+    return sorted(used) == [axis for axis, length in enumerate(piece.value.shape) if length != 1]
 
 
 def epilogue(product: PanelProduct, graph: Graph, memory: set[int], levels: Mapping[int, int]) -> list[Node]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import field
 
 from tracejit.ir import size as sizes
@@ -20,7 +20,7 @@ from tracejit.schedule.materialize import levels, materialized, numpy_viewable, 
 from tracejit.schedule.memory_plan import plan_memory
 from tracejit.schedule.native_control import is_native, result_shape, survey
 from tracejit.schedule.panel_builder import PanelBuilder
-from tracejit.schedule.panel_products import PanelProduct, epilogue, panel_products
+from tracejit.schedule.panel_products import PanelProduct, epilogue, never, panel_products
 from tracejit.schedule.reuse import reuse_memory
 from tracejit.schedule.side_by_side import side_by_side
 from tracejit.schedule.steps import (
@@ -45,15 +45,17 @@ def schedule(
     layouts: Mapping[int, str] | None = None,
     writebacks: Sequence[tuple[int, int]] = (),
     fastmath: bool = False,
+    by_kernel: Callable[[Node], bool] = never,
 ) -> Program:
     """The steps that compute a graph.
 
     layouts: for each leaf "C" (contiguous), "unit" (unit stride in the last axis) or "any".
     writebacks: (leaf, output number) pairs: the output's value belongs in the argument's memory.
+    by_kernel: which of its products of matrices are computed by kernels (see `panel_products`), the rest by NumPy.
     """
     written = {graph.outputs[number]["position"] for _, number in writebacks if graph.outputs[number].op == "input"}
     written |= {leaf for leaf, _ in writebacks}
-    return _Scheduler(graph, dict(layouts or {}), fastmath, written).program(tuple(writebacks))
+    return _Scheduler(graph, dict(layouts or {}), fastmath, written, by_kernel).program(tuple(writebacks))
 
 
 @dataclass
@@ -62,6 +64,7 @@ class _Scheduler:
     layouts: dict[int, str]
     fastmath: bool
     written: set[int]
+    by_kernel: Callable[[Node], bool]
     buffers: dict[int, Buffer] = field(default_factory=dict)
     views: dict[int, Buffer] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
@@ -73,7 +76,7 @@ class _Scheduler:
 
     def program(self, writebacks: tuple[tuple[int, int], ...] = (), carries: Container[Buffer] = ()) -> Program:
         """`carries`: for the body of a loop, its carries, whose memory the program may write to."""
-        self.products = panel_products(self.graph)
+        self.products = panel_products(self.graph, self.by_kernel)
         memory = self._memory()
         kernel_roots = [n for n in self.graph.nodes if id(n) in memory and _computed_by_kernel(n)]
         level_of = levels(self.graph)
@@ -141,8 +144,9 @@ class _Scheduler:
     def _product_group(self, product: PanelProduct, memory: set[int], level_of: dict[int, int]) -> Group:
         """The kernel of a product by panels, with what follows it element by element; sets down what they read."""
         after = epilogue(product, self.graph, memory, level_of)
-        pieces = [read.source for join in product.joins for read in memory_reads(join.inputs[1], memory)]
-        pieces += [join.inputs[1] for join in product.joins if id(join.inputs[1]) in memory]
+        values = [piece.value for piece in product.pieces]
+        pieces = [read.source for value in values for read in memory_reads(value, memory)]
+        pieces += [value for value in values if id(value) in memory]
         self.read_by[id(product.node)] = [viewed(product.left), *pieces]
         for node in after:
             found = [read.source for read in memory_reads(node, memory)]
@@ -226,7 +230,7 @@ class _Scheduler:
     def _inner(self, graph: Graph, buffers: Sequence[Buffer], carries: Sequence[Buffer] = ()) -> Program:
         """The program of a body whose inputs are in given buffers."""
         bound = {id(node): buffer for node, buffer in zip(graph.inputs, buffers, strict=True)}
-        inner = _Scheduler(graph, self.layouts, self.fastmath, set(), bound, numbers=self.numbers)
+        inner = _Scheduler(graph, self.layouts, self.fastmath, set(), self.by_kernel, bound, numbers=self.numbers)
         return inner.program(carries=carries)
 
     def _loop(self, node: Node) -> None:
