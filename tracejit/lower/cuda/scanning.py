@@ -2,7 +2,7 @@
 
 totals:  a block has a chunk of a row, ITEMS times as many elements as it has threads; its total goes to work0
 offsets: a block has a row; its chunks' totals become running totals
-running: each chunk again, after the total of those before it
+running: each chunk again, after the total of those before it; the only launch where a row is one chunk
 
 Within a block the totals of 1, 2, 4, .. elements before each thread's are put together in shared memory.
 """
@@ -22,36 +22,31 @@ ITEMS = 8
 
 
 @dataclass(frozen=True)
-class _Chunks:
-    """How many chunks there are: a block for each."""
+class _Blocks:
+    """A block for each chunk of each row, or for each row; none where rows have fewer chunks than `least`."""
 
     size: int
+    least: int = 1
+    of_rows: bool = False
 
     def __call__(self, extents: Extents, device: Device) -> int:
         count, length = extents
-        return count * -(-length // self.size)
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """A block for each row."""
-
-    def __call__(self, extents: Extents, device: Device) -> int:
-        return extents[0]
+        chunks = -(-length // self.size)
+        return 0 if chunks < self.least else count if self.of_rows else count * chunks
 
 
 _WITHIN = """\
             near[thread] = value
-            cuda.syncthreads()
+            base = 0
             width = 1
+            cuda.syncthreads()
             while width < count:
-                value = near[thread]
                 if thread >= width and thread < count:
                     value = DTYPE(AFTER_OTHERS)
-                cuda.syncthreads()
-                near[thread] = value
-                cuda.syncthreads()
+                base = BLOCK - base
+                near[base + thread] = value
                 width = width * 2
+                cuda.syncthreads()
             if has_carry and thread < count:
                 value = DTYPE(AFTER_CARRY)
 """
@@ -80,7 +75,7 @@ _CARRY = """\
 """
 
 _HEAD = """\
-    near = cuda.shared.array(BLOCK, DTYPE_dtype)
+    near = cuda.shared.array(BOTH, DTYPE_dtype)
     last = cuda.shared.array(1, DTYPE_dtype)
     thread = cuda.threadIdx.x
     chunks = (n1 + CHUNK - 1) // CHUNK
@@ -129,19 +124,20 @@ def scan(op: str, source: str, target: str, block: int) -> CudaKernel:
     op: a name in `COMBINED` whose order does not matter; source, target: dtypes of x and out; extents: rows, length.
     """
     given = words(("x", source, 2), ("out", target, 2), work=(target,))
-    chunks = _Chunks(ITEMS * block)
-    sizes = {"X_SIZE": np.dtype(source).itemsize, "ITEMS": ITEMS, "BLOCK": block, "CHUNK": ITEMS * block}
+    size = ITEMS * block
+    every = _Blocks(size)
+    sizes = {"X_SIZE": np.dtype(source).itemsize, "ITEMS": ITEMS, "BLOCK": block, "BOTH": 2 * block, "CHUNK": size}
     text = filled(
         _SCAN,
         given,
         target,
-        AFTER_OTHERS=COMBINED[op].format("near[thread - width]", "value"),
+        AFTER_OTHERS=COMBINED[op].format("near[base + thread - width]", "value"),
         AFTER_CARRY=COMBINED[op].format("carry", "value"),
         **sizes,
     )
     launches = (
-        Launch("totals", "scan", block, chunks, Always(0)),
-        Launch("offsets", "scan", block, _Rows(), Always(0)),
-        Launch("running", "scan", block, chunks, Always(0)),
+        Launch("totals", "scan", block, _Blocks(size, least=2), Always(0)),
+        Launch("offsets", "scan", block, _Blocks(size, least=2, of_rows=True), Always(0)),
+        Launch("running", "scan", block, every, Always(0)),
     )
-    return CudaKernel(text, tuple(given), launches, (Work(target, lambda extents, device: chunks(extents, device)),))
+    return CudaKernel(text, tuple(given), launches, (Work(target, lambda extents, device: every(extents, device)),))
