@@ -26,6 +26,13 @@ SHORTEST_SAMPLE = 20e-3
 WARMED_BELOW = 50e-3
 """Seconds: calls shorter than this are made once untimed before a sample, since the process has slept."""
 
+TICK = 12e-3
+"""Seconds in which the system's clock of a process that runs on another CPU moves for certain.
+
+Linux moves it at the scheduler's tick, of 10 ms at the most.  Looks a millisecond apart took a thread of OpenBLAS that
+looks for work, as it does for a tenth of a second after a product, to be asleep, and the next peer had one CPU of two.
+"""
+
 SLOWEST_ANSWER = 90.0
 """Seconds after which a peer is given up on a workload: its process is ended and started anew."""
 
@@ -114,8 +121,8 @@ def settle(longest: float = 0.5) -> float:
     start = time.perf_counter()
     while time.perf_counter() - start < longest:
         before = time.process_time()
-        time.sleep(1e-3)
-        if time.process_time() - before < 2e-4:
+        time.sleep(TICK)
+        if time.process_time() - before < TICK / 10:
             break
     return time.perf_counter() - start
 
