@@ -741,6 +741,15 @@ def sets_and_sequences():
 
 
 @case("library")
+def pieces_put_together():
+    places = np.array([0, 3, 2, 4])
+    check(lambda m, p: (np.add.reduceat(m, p), np.maximum.reduceat(m, p, axis=1)), MATRIX, places)
+    check(lambda i, p: (np.add.reduceat(i, p), np.multiply.reduceat(i > 2, p)), PLACES.astype(np.int32), places)
+    x = tj.device_put(MATRIX, "cuda")
+    raises(IndexError, lambda: np.asarray(np.add.reduceat(x, [0, 5])), "add.reduceat is out of bounds", "[0, 5)")
+
+
+@case("library")
 def ranks_without_nan():
     m = np.where(MATRIX > 1, np.nan, MATRIX)
     check(lambda m: (np.nanmedian(m), np.nanmedian(m, axis=1), np.nanmedian(m, axis=0, keepdims=True)), m)

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.gpu_code import CAPABILITIES, Capability, assemble
 from tracejit.lower.cuda.elimination import eliminate
-from tracejit.lower.cuda.library_kernels import combine, compact, count, running, scatter
+from tracejit.lower.cuda.library_kernels import combine, compact, count, reduce_at, running, scatter
 from tracejit.lower.cuda.scanning import scan
 from tracejit.lower.cuda.sorting import merge, search, tiles
 from tracejit.runtime.cuda_adapter import compile_kernel, packing
@@ -17,6 +17,8 @@ KERNELS = {
     "scan of a mask": scan("add", "bool", "int64", 256),
     "scan maximum": scan("maximum", "float64", "float64", 256),
     "scan minimum": scan("minimum", "uint8", "uint8", 256),
+    "reduce at f32": reduce_at("add", "float32", 256),
+    "reduce at i64": reduce_at("maximum", "int64", 256),
     "scatter": scatter("bool", 256),
     "scatter f64": scatter("float64", 256),
     "combine add": combine("add", "float32", 256),

@@ -37,6 +37,7 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "delete the rest": lambda m: np.delete(m, slice(2, None)),
     "delete between": lambda m: np.delete(m, slice(-3, -1), axis=1),
     "delete the first": lambda m: np.delete(m, slice(None, 2), axis=0),
+    "compress, as a method": lambda m: m.compress([True, False, True], axis=0),
     "delete nothing": lambda m: np.delete(m, slice(3, 1), axis=0),
 }
 

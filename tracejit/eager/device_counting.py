@@ -142,8 +142,32 @@ def of_the_value(cotangent: DeviceArray, key: Any, value: Any) -> Any:
     return run(_of_the_value, (cotangent, key, value), {}, True)
 
 
+def _reduce_at(ufunc: np.ufunc) -> Callable[..., DeviceArray]:
+    """`reduceat` of a ufunc along one axis."""
+
+    def call(array: DeviceArray, indices: Any, axis: int = 0) -> DeviceArray:
+        adds = ufunc in (np.add, np.multiply)
+        if array.dtype.kind not in "iuf" and not (adds and array.dtype == np.bool_):
+            raise no_device_form(f"np.{ufunc.__name__}.reduceat of {array.dtype}", array.device)
+        dtype = ufunc.reduce(np.ones(1, array.dtype)).dtype
+        source = array.astype(np.float32 if dtype == np.float16 else dtype, copy=False)
+        order = (axis % array.ndim, *(k for k in range(array.ndim) if k != axis % array.ndim))
+        moved = source.transpose(order)
+        given = indices if type(indices) is DeviceArray else array.home.upload(np.asarray(indices))
+        places = given.astype(np.int64, copy=False).reshape(-1)
+        found: DeviceArray = array.home.empty((places.size, *moved.shape[1:]), source.dtype)
+        width = found.size // max(1, places.size)
+        flat = moved.reshape(moved.shape[0], width)
+        device_library.reduce_at(ufunc.__name__, flat, places, found.reshape(places.size, width))
+        result: DeviceArray = found.transpose(tuple(order.index(k) for k in range(array.ndim)))
+        return result if result.dtype == dtype else result.astype(dtype)
+
+    return call
+
+
 DEVICE_CALLS.update(
     {
+        **{ufunc.reduceat: _reduce_at(ufunc) for ufunc in (np.add, np.multiply, np.maximum, np.minimum)},
         written: of_the_value,
         np.bincount: bincount,
         counts: histogram_counts,

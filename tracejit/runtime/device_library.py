@@ -39,6 +39,22 @@ def combine(op: str, places: DeviceArray, values: DeviceArray, target: DeviceArr
     _launch(("combine", op, name), make, (ordered, order, values, target), values.shape)
 
 
+def reduce_at(op: str, x: DeviceArray, places: DeviceArray, target: DeviceArray) -> None:
+    """target[i, j] = x[places[i], j] op ... op x[places[i + 1] - 1, j]; places are int64 and contiguous.
+
+    A place out of bounds is an IndexError when a value is next read back.
+    """
+    home, name, length = x.home, x.dtype.name, x.shape[0]
+
+    def report(number: int) -> None:
+        raise IndexError(f"index {number - 1} of {op}.reduceat is out of bounds: its place is not in [0, {length})")
+
+    make = lambda block: library_kernels.reduce_at(op, name, block)  # noqa: E731
+    home.errors.pending = True
+    extents = (*target.shape, length)
+    _launch(("reduce_at", op, name), make, (x, places, target), extents, error=home.errors.word(report))
+
+
 def count(places: DeviceArray, target: DeviceArray) -> None:
     """target[places[i]] += 1; both are int64 and contiguous, places are not negative."""
     _launch("count", library_kernels.count, (places, target), (places.size, target.size))

@@ -182,3 +182,35 @@ def compact(block: int) -> CudaKernel:
     given = words(("mask", "bool", 0), ("totals", "int64", 0), ("out", "int64", 0))
     text = filled(_COMPACT, given, "int64")
     return CudaKernel(text, tuple(given), (Launch("compact", "select", block, Threads(rows, block), Always(0)),))
+
+
+_REDUCE_AT = """\
+def reduce_at(NAMES):
+    thread = cuda.grid(1)
+    unit = thread // n1
+    column = thread - unit * n1
+    if unit < n0:
+        start = places[unit]
+        stop = n2
+        if unit + 1 < n0:
+            stop = places[unit + 1]
+        if start < 0 or start >= n2:
+            error[0] = int64(unit + 1)
+        else:
+            total = x[start * (x_s0 // SIZE) + column * (x_s1 // SIZE)]
+            for row in range(start + 1, min(stop, n2)):
+                value = x[row * (x_s0 // SIZE) + column * (x_s1 // SIZE)]
+                total = DTYPE(WITH_VALUE)
+            out[unit * n1 + column] = total
+"""
+
+
+def reduce_at(op: str, dtype: str, block: int) -> CudaKernel:
+    """out[i, j] = x[places[i], j] op ... op x[places[i + 1] - 1, j]; of a place out of bounds, its number is the error.
+
+    op: a name in `COMBINED`; extents: how many places, columns, rows of x.
+    """
+    given = words(("x", dtype, 2), ("places", "int64", 0), ("out", dtype, 0), extents=3)
+    text = filled(_REDUCE_AT, given, dtype, WITH_VALUE=COMBINED[op].format("total", "value"))
+    launches = (Launch("reduce_at", "reduce_at", block, Threads(elements, block), Always(0)),)
+    return CudaKernel(text, tuple(given), launches)
