@@ -83,6 +83,9 @@ class Gone:
     def __init__(self, array: Any) -> None:
         self.shape, self.dtype = array.shape, array.dtype
 
+    def __len__(self) -> int:
+        return int(self.shape[0])
+
     def stand_in(self) -> np.ndarray[Any, Any]:
         """An array that looks like it, for a trace of a path on which its elements are not read."""
         return np.lib.stride_tricks.as_strided(np.zeros(1, self.dtype), self.shape, (0,) * len(self.shape))
