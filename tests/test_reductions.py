@@ -263,3 +263,19 @@ def test_sums_of_few_columns_are_as_accurate_as_all_others() -> None:
         exact = np.array([math.fsum(column) for column in given.T.astype(float)])
         error = np.abs(tj.jit(lambda x: np.sum(x, axis=0))(given) - exact)
         assert np.all(error <= own * (np.abs(exact) + np.sum(np.abs(given), axis=0, dtype=float) / 100))
+
+
+def test_stages_of_few_columns_that_read_other_things_too() -> None:
+    """A row of weights between two stages of the table: what is reduced with it is known for the columns alone."""
+    random = np.random.default_rng(5)
+
+    def stages(x: Any, weights: Any) -> Any:
+        mean = np.mean(x, axis=0)
+        weighted = np.sum((x - mean) * weights, axis=0)
+        return np.max(np.abs(x - weighted), axis=0), np.sum((x - mean) ** 2, axis=0), mean
+
+    jitted = tj.jit(stages)
+    for shape in ((64, 3), (301, 4), (1000, 30)):
+        x, weights = random.standard_normal(shape), random.standard_normal(shape[1])
+        for got, expected in zip(jitted(x, weights), stages(x, weights), strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-10)

@@ -6,6 +6,7 @@ for i in range(n):                           for i in range(0, n, k):           
                                              for c in range(columns):
                                                  totals[c] += totals[c + columns] + ...
 
+A later stage that reads the totals (a variance) finds them at each of the k * columns places.
 A row of a few elements fills no vector.  The rows must follow each other without a gap, which a call finds out.
 """
 
@@ -21,7 +22,7 @@ from tracejit.lower.columns import ColumnNest, emit_block, emit_stage, place_sta
 from tracejit.lower.instructions import Emitter
 from tracejit.lower.llvm_types import I64, word
 from tracejit.lower.reduction import ColumnAccumulators
-from tracejit.schedule.kernel import Apply, IntegerValue, Kernel, Literal, Load, Reduce, ScalarParameter
+from tracejit.schedule.kernel import Apply, IntegerValue, Kernel, Literal, Load, Reduce, ScalarParameter, Stage
 
 FEW = 64
 """Most columns of which several rows are done at once."""
@@ -34,17 +35,28 @@ LONG = 64
 
 
 def may_be_narrow(kernel: Kernel) -> bool:
-    """Whether a kernel reduces columns of nothing but tables whose rows may follow each other without a gap."""
-    if kernel.form != "reduce_columns" or len(kernel.stages[0].axes) != 1:
-        return False
-    bodies = [line.body for line in kernel.stages[0].instructions]
+    """Whether a kernel begins by reducing columns of nothing but tables, whose rows may follow each other gaplessly."""
+    return kernel.form == "reduce_columns" and len(kernel.stages[0].axes) == 1 and bool(_side_by_side(kernel))
+
+
+def _side_by_side(kernel: Kernel) -> list[Stage]:
+    """The stages that are done several rows at a time: none after one that reduces in another way."""
+    found: list[Stage] = []
+    for stage in kernel.stages:
+        if _is_of_tables(kernel, stage):
+            found.append(stage)
+        elif any(isinstance(line.body, Reduce) for line in stage.instructions):
+            break
+    return found
+
+
+def _is_of_tables(kernel: Kernel, stage: Stage) -> bool:
+    """Whether a stage can be done several rows at a time."""
+    bodies = [line.body for line in stage.instructions]
     plain = all(isinstance(body, Apply | Literal | ScalarParameter | IntegerValue | Reduce | Load) for body in bodies)
     loads = [body for body in bodies if isinstance(body, Load)]
-    return (
-        plain
-        and bool(_tables(kernel))
-        and all(_is_invariant(kernel, load) or _is_table(kernel, load) for load in loads)
-    )
+    fine = all(_is_invariant(kernel, load) or _is_table(kernel, load) for load in loads)
+    return stage.axes == kernel.stages[0].axes and plain and fine and any(_is_table(kernel, load) for load in loads)
 
 
 def is_narrow(kernel: Kernel, builder: Any, words: Any) -> Any:
@@ -68,14 +80,9 @@ def is_narrow(kernel: Kernel, builder: Any, words: Any) -> Any:
 
 def _tables(kernel: Kernel) -> set[tuple[int, int]]:
     """The operands that are read row by row, and which of their dimensions counts the rows."""
-    stage = kernel.stages[0]
-    loads = [line.body for line in stage.instructions if isinstance(line.body, Load)]
-    return {
-        (load.operand, dimension)
-        for load in loads
-        for dimension, index in enumerate(load.indices)
-        if index.axis == stage.axes[0]
-    }
+    loads = [line.body for stage in _side_by_side(kernel) for line in stage.instructions if isinstance(line.body, Load)]
+    along = kernel.stages[0].axes[0]
+    return {(load.operand, d) for load in loads for d, index in enumerate(load.indices) if index.axis == along}
 
 
 def _is_table(kernel: Kernel, load: Load) -> bool:
@@ -100,16 +107,22 @@ def emit_narrow_columns(emitter: Emitter, begin: Any, end: Any) -> None:
             bounds = (begin, end) if depth == 0 else (word(0), nest.extent(axis))
             loops.enter_context(nest.loop(*bounds, axis=axis))
         place_stages(emitter, kernel.stages, len(prefix))
-        finished = _reduced(emitter, prefix)
-        for stage in kernel.stages[1:]:
-            finished |= emit_stage(emitter, stage, prefix, (word(0), nest.extent(last)), finished)
+        finished: dict[int, ColumnAccumulators] = {}
+        side_by_side = _side_by_side(kernel)
+        for stage in kernel.stages:
+            if stage in side_by_side:
+                finished |= _reduced(emitter, stage, prefix, finished)
+            else:
+                finished |= emit_stage(emitter, stage, prefix, (word(0), nest.extent(last)), finished)
 
 
-def _reduced(emitter: Emitter, prefix: tuple[int, ...]) -> dict[int, ColumnAccumulators]:
-    """What the first stage reduces."""
+def _reduced(
+    emitter: Emitter, stage: Stage, prefix: tuple[int, ...], finished: dict[int, ColumnAccumulators]
+) -> dict[int, ColumnAccumulators]:
+    """What a stage reduces, for each place of the rows that are done at once; `finished`: what earlier ones did."""
     kernel, nest, builder = emitter.kernel, emitter.nest, emitter.builder
     assert isinstance(nest, ColumnNest)
-    stage, last = kernel.stages[0], kernel.outer[-1]
+    last = kernel.outer[-1]
     (along,) = stage.axes
     placement, dtypes = placement_of(kernel, stage, prefix), {i.number: i.dtype for i in kernel.instructions}
     accumulators = {
@@ -132,10 +145,15 @@ def _reduced(emitter: Emitter, prefix: tuple[int, ...]) -> dict[int, ColumnAccum
         emitter.place(stage, placement, len(prefix) + 1)
         left = builder.mul(builder.sub(length, row, flags=("nsw",)), columns, flags=("nsw",))
         place = loops.enter_context(nest.loop(word(0), smaller(emitter, places, left), axis=last))
+        for number, earlier in finished.items():
+            emitter.define(number, earlier.result(place))
         emitter.place(stage, placement, len(prefix) + 2)
         for accumulator in accumulators.values():
             accumulator.step(place, emitter.value(accumulator.body.value))
     with nest.loop(columns, places, step=columns, parallel=False) as other, nest.loop(word(0), columns) as column:
         for accumulator in accumulators.values():
             accumulator.merge(column, builder.add(other, column, flags=("nsw",)))
+    with nest.loop(columns, places, step=columns, parallel=False) as other, nest.loop(word(0), columns) as column:
+        for accumulator in accumulators.values():
+            accumulator.copy(column, builder.add(other, column, flags=("nsw",)))
     return accumulators
