@@ -250,12 +250,12 @@ def _result_leaves(result: Any) -> tuple[Hashable, list[Any]]:
     """Equal for results of the same structure, and the leaves in it: arrays, scalars, numbers, generators."""
     if result is None:
         return None, []
-    if (kind := leaf_kind(result)) != "static":
-        return type(result).__name__, [np.asarray(result) if kind == "generic" else result]
     if isinstance(result, (tuple, list)):  # what most functions of NumPy with several results give
         kinds = [leaf_kind(item) for item in result]
         if "static" not in kinds:
             return (type(result), tuple(map(type, result))), _leaves(result, kinds)
+    elif (kind := leaf_kind(result)) != "static":
+        return type(result).__name__, [np.asarray(result) if kind == "generic" else result]
     items: list[Any] = []
     tree = flatten(result, items)
     kinds = [leaf_kind(item) for item in items]
