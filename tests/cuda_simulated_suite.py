@@ -109,7 +109,7 @@ def escape_time(re: Any, im: Any) -> Any:
         near = zr * zr + zi * zi < 4
         return np.where(near, zr * zr - zi * zi + re, zr), np.where(near, 2 * zr * zi + im, zi), count + near
 
-    return tj.fori_loop(0, 12, step, (re * 0, im * 0, np.zeros(re.shape)))[2]
+    return tj.fori_loop(0, 12, step, (re * 0, im * 0, np.zeros(re.shape, int)))[2]
 
 
 def newton(x: float) -> Any:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+import tracejit as tj
 from benchmarks.gpu_code import CAPABILITIES, FORMS, VARIANTS, compiled, kernels_of
 from tests.kernels import Lines, axpy, operand
 from tests.test_op_table import ELEMENTWISE, arity
@@ -108,3 +110,17 @@ def test_an_op_without_a_form_is_named() -> None:
     kernel = Kernel("map", 0, (), (Stage((), lines),), ())
     with pytest.raises(NoCudaKernel, match="'sort' has no scalar definition"):
         lower(kernel)
+
+
+def test_a_thread_leaves_a_loop_that_changes_nothing_any_more() -> None:
+    def escape_time(x: Any, c: Any) -> Any:
+        def step(i: Any, state: Any) -> Any:
+            z, count = state
+            near = z * z < 4
+            return np.where(near, z * z + c, z), count + near
+
+        return tj.fori_loop(0, 50, step, (x, np.zeros(x.shape, int)))[1]
+
+    (kernel,) = kernels_of(escape_time, np.zeros(100), np.zeros(100))
+    assert re.search(r"if not \(\w+\):\n\s+break", lower(kernel, VARIANTS[0]).source)
+    assert all(said.spill_bytes == 0 for *_, said in compiled([kernel], VARIANTS[0], (9, 0)))

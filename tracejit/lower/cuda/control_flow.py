@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tracejit.lower.cuda.text import TextScalar, cast
+from tracejit.lower.settled_loop import Settling, settling
 from tracejit.schedule.kernel import Branch, Gather, Loop, walk
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ def write_loop(body: Body, loop: Loop) -> tuple[TextScalar, ...]:
         if loop.axis is not None:
             body.stand(loop.axis, counter)
         body.run(loop.body.instructions)
+        settled = settling(body.kernel, loop)
+        if settled is not None and not settled.compared:
+            _leave_settled(body, settled)
         _assign(body, carries, loop.body.values)
         if loop.axis is not None:
             del body.axes[loop.axis]
@@ -54,6 +58,14 @@ def _leave(body: Body, loop: Loop) -> None:
     if any(isinstance(line.body, Gather) for line in walk(inside)):
         ends += " or error[0] != int64(0)"
     with body.text.block(f"if {ends}:"):
+        body.text.line("break")
+
+
+def _leave_settled(body: Body, settled: Settling) -> None:
+    """Out of the loop where no mask lets anything change any more."""
+    masks = ((body.value(number).name, lets_through) for number, lets_through in settled.masks)
+    changes = [name if lets_through else f"not {name}" for name, lets_through in masks]
+    with body.text.block(f"if not ({' or '.join(changes)}):"):
         body.text.line("break")
 
 
