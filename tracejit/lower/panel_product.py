@@ -1,6 +1,6 @@
 """Kernels of the form `panels`: tile by tile a panel is written, multiplied, and what follows is done to the tile.
 
-for unit in units:                       # a place in the stack, a block of the rows, and a tile of the columns
+for unit in units:                       # a place in the stack, a tile of the columns, and a block of the rows
     panel[j, columns] = ...              # the stages before the product, each with loops of its own
     tile = left @ panel
     out[i, columns] = f(tile[i, columns])
@@ -116,30 +116,40 @@ class PanelNest(LoopNest):
 
 
 def emit_panels(emitter: Emitter, begin: Any, end: Any) -> None:
-    """The units from `begin` to `end`."""
+    """The units from `begin` to `end`; blocks of rows that follow one another share a panel."""
     nest, builder, kernel = emitter.nest, emitter.builder, emitter.kernel
     assert isinstance(nest, PanelNest)
     _clear(emitter)
+    made = nest.stack_slot(I64)
+    builder.store(word(-1), made)
     with nest.loop(begin, end, parallel=False) as unit:
         with nest.at(len(nest.levels) - 1):
             cuts = nest.cuts()
-            rest = builder.sdiv(unit, cuts.tiles)
-            nest.first = builder.mul(builder.srem(unit, cuts.tiles), cuts.steps)
-            stop = smaller(builder, builder.add(nest.first, cuts.steps), nest.extent(nest.tiled))
-            nest.first_row = builder.mul(builder.srem(rest, cuts.blocks), cuts.rows)
+            panel = builder.sdiv(unit, cuts.blocks)
+            nest.first_row = builder.mul(builder.srem(unit, cuts.blocks), cuts.rows)
             last_row = smaller(builder, builder.add(nest.first_row, cuts.rows), nest.extent(nest.product.rows))
-            rest = builder.sdiv(rest, cuts.blocks)
+            rest = builder.sdiv(panel, cuts.tiles)
+            nest.first = builder.mul(builder.srem(panel, cuts.tiles), cuts.steps)
+            stop = smaller(builder, builder.add(nest.first, cuts.steps), nest.extent(nest.tiled))
+            is_new = builder.icmp_signed("!=", panel, builder.load(made, typ=I64))
             within = {nest.tiled: (nest.first, stop), nest.product.rows: (nest.first_row, last_row)}
             for axis in reversed(kernel.outer[:-1]):
                 nest.axis_values[axis] = builder.srem(rest, nest.extent(axis))
                 nest.axis_level[axis] = len(nest.levels) - 1
                 rest = builder.sdiv(rest, nest.extent(axis))
-        for stage, placement in zip(kernel.stages, placements(kernel), strict=True):
-            product = next((line.body for line in stage.instructions if isinstance(line.body, Product)), None)
-            if product is None:
+        stages = list(zip(kernel.stages, placements(kernel), strict=True))
+        number = next(n for n, stage in enumerate(kernel.stages) if _multiplies(stage))
+        with builder.if_then(is_new):
+            for stage, placement in stages[:number]:
                 _stage(emitter, stage, placement, within)
-            else:
-                _multiply(emitter, product, last_row)
+            builder.store(panel, made)
+        _multiply(emitter, nest.product, last_row)
+        for stage, placement in stages[number + 1 :]:
+            _stage(emitter, stage, placement, within)
+
+
+def _multiplies(stage: Stage) -> bool:
+    return any(isinstance(line.body, Product) for line in stage.instructions)
 
 
 def _clear(emitter: Emitter) -> None:
