@@ -28,6 +28,10 @@ from tracejit.lower.llvm_types import I8, I32, I64, POINTER, VOID, memory_type, 
 VECTORS = 3
 """Vectors side by side in the widest tile."""
 
+AHEAD = 16
+"""Steps of the depth by which the left operand is asked for ahead: in a transpose each step is in another page, which
+no CPU foresees."""
+
 
 @dataclass(frozen=True)
 class Registers:
@@ -137,6 +141,7 @@ class _TileEmitter:
         source = self.at(panel, builder.mul(j, self.pitch))
         vectors = [self.load(self.at(source, word(n * registers().size)), self.vector) for n in range(count)]
         offset = builder.mul(j, self.depth_stride)
+        self.prefetch(self.at(starts[0], builder.add(offset, builder.mul(self.depth_stride, word(AHEAD)))))
         for start, line in zip(starts, totals, strict=True):
             number = self.spread(self.load(self.at(start, offset), self.element))
             for vector, total in zip(vectors, line, strict=True):
@@ -183,6 +188,13 @@ class _TileEmitter:
     @property
     def _align(self) -> int:
         return registers().size // self.length
+
+    def prefetch(self, pointer: Any) -> None:
+        """Ask for what stands there to be brought near; nothing happens where there is no memory."""
+        name, module = "llvm.prefetch.p0", self.function.module
+        type = ir.FunctionType(VOID, [POINTER, I32, I32, I32])
+        function = module.globals.get(name) or ir.Function(module, type, name)
+        self.builder.call(function, [pointer, I32(0), I32(3), I32(1)])  # to read, for all levels, data
 
     def spread(self, number: Any) -> Any:
         """A vector of one number."""
