@@ -235,11 +235,6 @@ class ColumnAccumulators(Combiner):
             self._write("lost", column, lost)
         self._write("block", column, self.identity(self.block_dtype))
 
-    def copy(self, column: Any, other: Any) -> None:
-        """Let another column be one like this."""
-        for name in self._dtypes:
-            self._write(name, other, self._read(name, column))
-
     def merge(self, column: Any, other: Any) -> None:
         """Take in all that another column has."""
         if not self.blocked:
