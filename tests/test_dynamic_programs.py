@@ -488,3 +488,17 @@ def several_results(x: Any) -> Any:
     sign, logarithm = np.linalg.slogdet(x)
     counts, edges = np.histogram(x, bins=4)
     return sign * np.exp(logarithm), counts * 2, edges[1:] - edges[:-1]
+
+
+def test_functions_given_to_numpy_that_read_traced_values() -> None:
+    """Such a function holds the values of one call: later calls need functions of their own."""
+
+    def scaled(x: Any, k: int) -> Any:
+        by_array = np.apply_along_axis(lambda row: row * x[0, 0], 1, x)
+        return by_array + np.apply_along_axis(lambda row: row.sum() + k, 1, x)[:, None]
+
+    compiled = tj.jit(scaled)
+    for seed in (0, 1, 2):
+        x = np.random.default_rng(seed).random((3, 4))
+        np.testing.assert_allclose(compiled(x, seed), scaled(x, seed), rtol=1e-14)
+    assert "reads traced values" in str(compiled.plain_reason)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import field
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from tracejit.records import dataclass
 from tracejit.trace.number import HostNumber
 from tracejit.trace.protocol import HANDLERS
 from tracejit.trace.record import as_tracer
-from tracejit.trace.state import NotDifferentiable, current, user_line
+from tracejit.trace.state import NotDifferentiable, Untraceable, current, user_line
 from tracejit.trace.tracer import Tracer, fresh
 
 
@@ -98,7 +99,19 @@ def template(value: Any, operands: list[Tracer]) -> Any:
         return (
             Call(slice, tuple(parts), {}, "slice") if any(isinstance(p, (Slot, Expression)) for p in parts) else value
         )
+    if isinstance(value, FunctionType) and any(map(_is_traced, value.__closure__ or ())):
+        raise Untraceable(
+            f"a function that reads traced values of the function around it is handed to NumPy (at {user_line()})"
+        )
     return value
+
+
+def _is_traced(cell: Any) -> bool:
+    """Whether a closure's cell holds a value of this call, which later calls must not see."""
+    try:
+        return isinstance(cell.cell_contents, (Tracer, HostNumber))
+    except ValueError:  # not bound yet
+        return False
 
 
 def spelling(function: Any) -> str:
