@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tracejit as tj
+from tests.native_calls import run_python
 from tracejit.lower.abi import panel_steps, panel_units
 from tracejit.schedule.kernel import PANEL_WIDTH
 
@@ -54,6 +56,24 @@ def test_values(dtype: str, shape: tuple[int, ...]) -> None:
     w = RNG.standard_normal((outputs, channels, 3, 3)).astype(dtype)
     jitted = check(convolution, x, w, tolerance=1e-5 if dtype == "float32" else 1e-12)
     assert "panels" in forms(jitted, x, w)
+
+
+SHARED = """
+import sys, numpy as np, tracejit as tj
+from tests.test_panel_products import convolution
+x, w = np.random.default_rng(0).random((2, 3, 8, 9)), np.random.default_rng(1).random((5, 3, 3, 3))
+first, second = tj.jit(convolution), tj.jit(lambda x, w: np.tanh(convolution(x, w)))
+assert np.allclose(first(x, w), convolution(x, w)) and np.allclose(second(x, w), np.tanh(convolution(x, w)))
+print(first.stats.kernels_compiled + second.stats.kernels_compiled, "tracejit.lower.cpu" in sys.modules)
+"""
+
+
+def test_kernels_share_the_function_that_multiplies(tmp_path: Path) -> None:
+    """It is compiled once, and found on disk like the kernels: a second process compiles nothing."""
+    first, second = (run_python("-c", SHARED, TRACEJIT_CACHE_DIR=str(tmp_path)).split() for _ in range(2))
+    assert int(first[0]) >= 2 and first[1] == "True"
+    assert second == ["0", "False"]
+    assert len(list(tmp_path.glob("*-tj_tile_float64.kernel"))) == 1
 
 
 @settings(max_examples=40, deadline=None)

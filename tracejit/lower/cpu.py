@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 import llvmlite.binding as llvm
+import numpy as np
 from llvmlite import ir
 
 from tracejit.lower.abi import ENTRY, FINAL, MAIN, has_final
@@ -14,6 +15,7 @@ from tracejit.lower.entry_point import emit_entry
 from tracejit.lower.forms import emit_final, emit_main
 from tracejit.lower.late_functions import TargetModule, inline_late_functions
 from tracejit.lower.llvm_types import I1, I64, POINTER
+from tracejit.lower.register_tile import emit_tile_product
 from tracejit.schedule.kernel import Kernel
 
 LONG_BODY = 400
@@ -83,6 +85,15 @@ def compile_kernels(kernels: Sequence[Kernel], cache_bytes: int = CACHE_BYTES) -
     """
     machine = _target_machine()
     return bytes(machine.emit_object(_optimized(emit_module(kernels, _features(), cache_bytes), machine)))
+
+
+def compile_tile_product(dtype: np.dtype[Any]) -> bytes:
+    """Object code with the function that multiplies panels of a dtype (see `register_tile`)."""
+    module = TargetModule("tracejit", _features())
+    module.triple = llvm.get_process_triple()
+    emit_tile_product(module, dtype)
+    machine = _target_machine()
+    return bytes(machine.emit_object(_optimized(module, machine)))
 
 
 def assembly(kernels: Sequence[Kernel]) -> str:

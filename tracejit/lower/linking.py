@@ -85,6 +85,9 @@ DISPATCH = "tj_dispatch"
 LAUNCH, RESET = "tj_launch", "tj_reset_pool"
 """Names of the pool's functions: one shares a kernel out, one forgets all workers."""
 
+TILE = "tj_tile_"
+"""The beginning of the names of the functions that multiply the panels of all kernels; a dtype's name ends them."""
+
 SYSTEM: dict[str, tuple[str, ...]] = {
     "calloc": ("POINTER", "I64", "I64"),
     "free": ("VOID", "POINTER"),

@@ -23,6 +23,7 @@ import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 
+from tracejit.lower.linking import TILE
 from tracejit.lower.llvm_types import I8, I32, I64, POINTER, VOID, memory_type, word
 
 VECTORS = 3
@@ -58,22 +59,25 @@ def vector_length(dtype: np.dtype[Any]) -> int:
 
 
 def tile_product(module: Any, dtype: np.dtype[Any]) -> Any:
-    """The function `(left, row stride, depth stride, panel, tile, rows, depth, vectors)` of a module.
+    """The function `(left, row stride, depth stride, panel, tile, rows, depth, vectors)`, which a module may call.
 
-    Strides are in bytes; panel and tile have rows of `vectors` vectors. Rows of the tile are written in
-    whole register tiles, so it has room for `registers().rows - 1` more than there are.
+    Strides are in bytes; panel and tile have rows of `vectors` vectors. Rows of the tile are written in whole register
+    tiles, so it has room for `registers().rows - 1` more than there are.  All kernels share one, in a module of its
+    own (`emit_tile_product`): it takes longer to compile than what a kernel has besides.
     """
-    name = f"tj_tile_{dtype.name}"
-    found = module.globals.get(name)
-    if found is not None:
-        return found
-    function = ir.Function(module, ir.FunctionType(VOID, [POINTER, I64, I64, POINTER, POINTER, I64, I64, I64]), name)
-    function.linkage = "internal"
+    name = TILE + dtype.name
+    return module.globals.get(name) or ir.Function(module, _TYPE, name)
+
+
+def emit_tile_product(module: Any, dtype: np.dtype[Any]) -> None:
+    """That function, in the module that others find it in."""
+    function = ir.Function(module, _TYPE, TILE + dtype.name)
     function.attributes.add("nounwind")
-    function.attributes.add("noinline")
     set.add(function.attributes, '"prefer-vector-width"="512"')  # llvmlite does not list it
     _TileEmitter(function, dtype).emit()
-    return function
+
+
+_TYPE = ir.FunctionType(VOID, [POINTER, I64, I64, POINTER, POINTER, I64, I64, I64])
 
 
 class _TileEmitter:

@@ -21,6 +21,7 @@ from tracejit.runtime.disk_cache import DiskCache
 from tracejit.runtime.llvm_binding import llvm
 from tracejit.runtime.machine import machine
 from tracejit.runtime.machine_code import LoadedKernel, MachineCode, make_entry
+from tracejit.runtime.shared_code import supply
 from tracejit.schedule.kernel import Apply, Kernel, Reduce
 
 _EMITTER_SOURCES = ("lower", "vecmath", "ops", "schedule/kernel.py")
@@ -100,7 +101,7 @@ class KernelCache:
             data = self.disk.read_object(name)
             if data is None:
                 return None
-            code = self._objects[name] = MachineCode(data)
+            code = self._objects[name] = self._machine_code(data)
         counts.disk_hits += 1
         return self._load(kernel, code, "disk", time.perf_counter() - started)
 
@@ -108,7 +109,7 @@ class KernelCache:
         started = time.perf_counter()
         # The emitters, and what they need, are loaded by a process that compiles and by no other.
         data: bytes = import_module("tracejit.lower.cpu").compile_kernels(kernels, machine().last_level_cache)
-        code = MachineCode(data)
+        code = self._machine_code(data)
         seconds = time.perf_counter() - started
         counts.compiled += len(kernels)
         counts.compile_seconds += seconds
@@ -116,6 +117,10 @@ class KernelCache:
         if lasting:
             self._objects[self.disk.write(lasting, data)] = code
         return {k.structure: self._load(k, code, "compiled", seconds) for k in kernels}
+
+    def _machine_code(self, data: bytes) -> MachineCode:
+        supply(data, self.disk, _digest(environment()))
+        return MachineCode(data)
 
     def _load(self, kernel: Kernel, code: MachineCode, source: str, seconds: float) -> LoadedKernel:
         entry = make_entry(kernel, code)
@@ -145,9 +150,13 @@ def _is_foreign(name: str) -> bool:
 
 
 def _key(kernel: Kernel) -> str:
+    return _digest(f"{environment()}|{kernel.structure}")
+
+
+def _digest(text: str) -> str:
     import hashlib
 
-    return hashlib.sha256(f"{environment()}|{kernel.structure}".encode()).hexdigest()[:40]
+    return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 
 @lru_cache(maxsize=1)
