@@ -304,12 +304,12 @@ def test_where_nothing_becomes_a_loop_memory_is_written_in_place() -> None:
             a[j, j] = np.sqrt(a[j, j] - a[j, :j] @ a[j, :j])
             a[j + 1 :, j] = (a[j + 1 :, j] - a[j + 1 :, :j] @ a[j, :j]) / a[j, j]
 
-    m = RNG.random((90, 90))
+    m = np.random.default_rng(0).random((90, 90))
     a = m @ m.T + 90 * np.eye(90)
     found = a.copy()
     jitted = tj.jit(factor)
     jitted(found)
-    np.testing.assert_allclose(np.tril(found), np.linalg.cholesky(a), rtol=1e-11)
+    np.testing.assert_allclose(np.tril(found), np.linalg.cholesky(a), rtol=1e-11, atol=1e-13)  # some are differences
     assert not [step for step in jitted.roots[0].program.steps if isinstance(step, Copy)]
 
 
