@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests import kernels
+from tests.native_calls import run_python
 from tracejit.__main__ import main
 from tracejit.lower.cpu import compile_kernels
 from tracejit.ops.table import OPS, elementwise
@@ -153,3 +154,9 @@ def test_a_second_process_imports_no_emitter(tmp_path: Path, portable: str) -> N
 
 def test_our_own_ops_are_kept_on_disk() -> None:
     assert [name for name, op in OPS.items() if not name.startswith("_test_") and kernel_cache._is_foreign(name)] == []
+
+
+def test_importing_loads_neither_compiler_nor_what_names_kernels() -> None:
+    loaded = run_python("-c", "import sys, tracejit; print(*sys.modules)").split()
+    assert "tracejit.driver.function" in loaded
+    assert not {"llvmlite", "numba", "hashlib", "json"} & {*loaded}

@@ -22,9 +22,9 @@ from tracejit.ir import size as sizes
 from tracejit.ir.graph import Graph
 from tracejit.ir.node import Node
 from tracejit.ir.size import Dimension
-from tracejit.lower.register_tile import registers
+from tracejit.runtime.machine import machine
 from tracejit.schedule.materialize import viewed
-from tracejit.schedule.panel_products import DTYPES
+from tracejit.schedule.panel_products import is_matrix_product
 from tracejit.trace.state import Trace
 
 WORK = (1 << 20, 1 << 28)
@@ -59,11 +59,11 @@ def by_kernel(trace: Trace, graph: Graph) -> Callable[[Node], bool]:
 
 def _is_candidate(node: Node) -> bool:
     """Whether a node is a product of two matrices, or stacks of them, that a kernel could do well on this machine."""
-    if node.kind != "contract" or node.dtype.name not in DTYPES or min(len(s.shape) for s in node.inputs) < 2:
+    if not is_matrix_product(node):
         return False
     # A matrix times its own transpose is half the work for BLAS.
     left, right = map(viewed, node.inputs)
-    return left is not right and registers().size == VECTOR
+    return left is not right and machine().vector == VECTOR
 
 
 def _lengths(node: Node, trace: Trace) -> tuple[Dimension, ...]:

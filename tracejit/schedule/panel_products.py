@@ -28,6 +28,11 @@ from tracejit.schedule.grouping import memory_reads
 DTYPES = ("float32", "float64")
 
 
+def is_matrix_product(node: Node) -> bool:
+    """Whether a node is a product of two matrices, or stacks of them, of a dtype that kernels multiply."""
+    return node.kind == "contract" and node.dtype.name in DTYPES and min(len(s.shape) for s in node.inputs) >= 2
+
+
 def never(node: Node) -> bool:
     """No product is done by a kernel but one whose operand is put together from pieces."""
     return False
@@ -94,7 +99,7 @@ def panel_products(graph: Graph, by_kernel: Callable[[Node], bool] = never) -> d
 
     found = {}
     for node in graph.nodes:
-        if node.kind != "contract" or node.dtype.name not in DTYPES or min(len(s.shape) for s in node.inputs) < 2:
+        if not is_matrix_product(node):
             continue
         product = _joined(node, alone)
         if product is None and by_kernel(node):
