@@ -77,10 +77,7 @@ def _write_launch(code: Code, step: Launch, loaded: Any, raise_index: Callable[.
 
 def _panel_extents(step: Launch) -> list[str]:
     """The arguments of `panel_units`."""
-    product = step.kernel.product
-    assert product is not None
-    axes = (*panel_axes(step.kernel), (product.rows,))
-    return [product_text(tuple(step.extents[axis] for axis in part)) for part in axes]
+    return [product_text(tuple(step.extents[axis] for axis in axes)) for axes in panel_axes(step.kernel)]
 
 
 def _sum_text(terms: Sequence[Term], extents: tuple[Dimension, ...]) -> str:

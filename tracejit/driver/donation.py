@@ -18,7 +18,7 @@ from tracejit.driver.arguments import Arguments
 from tracejit.driver.results import outgoing
 from tracejit.ir.node import Node
 from tracejit.records import dataclass
-from tracejit.schedule.steps import CallInPlace, CallNumpy, Copy, Program, Together, reads
+from tracejit.schedule.steps import Copy, Program, may_return_operands, reads
 from tracejit.trace.pytree import Tree
 from tracejit.trace.state import Storage, Trace
 from tracejit.trace.tracer import Tracer
@@ -202,9 +202,5 @@ def _is_in_place(program: Program, leaf: int | None) -> bool:
         isinstance(step, Copy) and any(b.kind == "argument" and b.leaf == leaf for b in (step.source, step.target))
         for step in program.steps
     )
-    # What NumPy returns may be its argument, or a view of it.
-    seen = any(
-        isinstance(step, (CallNumpy, CallInPlace, Together)) and any(b.leaf == leaf for b in reads(step))
-        for step in program.steps
-    )
+    seen = any(may_return_operands(step) and any(b.leaf == leaf for b in reads(step)) for step in program.steps)
     return new is not None and new.kind == "argument" and new.leaf == leaf and not copied and not seen

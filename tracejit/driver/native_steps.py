@@ -223,7 +223,7 @@ def _kernel_call(table: Table, step: Launch, loaded: LoadedKernel) -> KernelCall
         sharing,
         first,
         reduced,
-        () if kernel.product is None else (*panel_axes(kernel), (kernel.product.rows,)),
+        () if kernel.product is None else panel_axes(kernel),
     )
 
 

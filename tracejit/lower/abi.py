@@ -131,10 +131,7 @@ def units(kernel: Kernel, extents: Sequence[int]) -> int:
         steps = max(1, CHUNK // max(1, inner))
         return -(-extents[axes[0]] // steps)
     if kernel.form == "panels":
-        product = kernel.product
-        assert product is not None
-        parts = (*panel_axes(kernel), (product.rows,))
-        return panel_units(*(math.prod(extents[axis] for axis in part) for part in parts))
+        return panel_units(*(math.prod(extents[axis] for axis in axes) for axes in panel_axes(kernel)))
     if kernel.form == "reduce_columns" and len(kernel.outer) == 1:
         return -(-extents[kernel.outer[0]] // tile_width(extents[kernel.outer[0]]))
     return extents[kernel.outer[0]]
@@ -146,11 +143,11 @@ def tile_width(columns: int) -> int:
 
 
 def panel_axes(kernel: Kernel) -> tuple[tuple[int, ...], ...]:
-    """Of a `panels` kernel: the outer axes before the tiled one, the tiled one, those inside it, that of the depth."""
+    """Of a `panels` kernel: the outer axes before the tiled one, that, those inside it, those of the depth and rows."""
     product = kernel.product
     assert product is not None
     columns = kernel.operands[product.tile].scratch_axes[1:]
-    return kernel.outer[:-1], columns[:1], columns[1:], (product.depth,)
+    return kernel.outer[:-1], columns[:1], columns[1:], (product.depth,), (product.rows,)
 
 
 def panel_units(batch: int, tiled: int, inner: int, depth: int, rows: int) -> int:

@@ -110,7 +110,8 @@ def _instructions(kernel: Kernel, vector: int) -> Iterator[Term]:
             if isinstance(line.body, Reduce):
                 axes = order
             elif isinstance(line.body, Product):
-                axes = (line.body.rows, *(axis for part in panel_axes(kernel) for axis in part))
+                *parts, rows = panel_axes(kernel)
+                axes = (*rows, *(axis for part in parts for axis in part))
             else:
                 axes = order[: placement.depth(line.number)]
             for inner, instruction, repeats in _inside(line, axes, 1.0):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from tracejit.lower.integers import larger, quotient, smaller
 from tracejit.lower.llvm_types import word
 from tracejit.schedule.kernel import ENOUGH_PANELS, PANEL_ELEMENTS, PANEL_WIDTH, ROW_BLOCK
 
@@ -33,18 +34,3 @@ def emit_panel_cuts(builder: Any, batch: Any, tiled: Any, inner: Any, depth: Any
     height = builder.mul(quotient(builder, rows, builder.mul(eight, blocks)), eight)
     height = larger(builder, eight, height)
     return PanelCuts(steps, tiles, height, quotient(builder, rows, height))
-
-
-def quotient(builder: Any, a: Any, b: Any) -> Any:
-    """a / b, rounded up."""
-    return builder.sdiv(builder.add(a, builder.sub(b, word(1))), b)
-
-
-def larger(builder: Any, a: Any, b: Any) -> Any:
-    """The larger of two integers."""
-    return builder.select(builder.icmp_signed(">", a, b), a, b)
-
-
-def smaller(builder: Any, a: Any, b: Any) -> Any:
-    """The smaller of two integers."""
-    return builder.select(builder.icmp_signed("<", a, b), a, b)

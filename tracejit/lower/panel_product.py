@@ -15,9 +15,10 @@ import numpy as np
 
 from tracejit.lower.abi import panel_axes
 from tracejit.lower.instructions import Emitter
+from tracejit.lower.integers import larger, quotient, smaller
 from tracejit.lower.llvm_types import I8, I32, I64, POINTER, word
 from tracejit.lower.loop_nest import LoopNest
-from tracejit.lower.panel_cuts import PanelCuts, emit_panel_cuts, larger, quotient, smaller
+from tracejit.lower.panel_cuts import PanelCuts, emit_panel_cuts
 from tracejit.lower.placement import Placement, placements
 from tracejit.lower.register_tile import registers, tile_product, vector_length
 from tracejit.schedule.kernel import Index, Kernel, Product, Stage
@@ -46,8 +47,7 @@ class PanelNest(LoopNest):
         """The units, of the kernel's extents."""
 
         def emitted() -> PanelCuts:
-            axes = (*panel_axes(self.kernel), (self.product.rows,))
-            return emit_panel_cuts(self.builder, *map(self._product, axes))
+            return emit_panel_cuts(self.builder, *map(self._product, panel_axes(self.kernel)))
 
         return self.remember(0, "cuts", emitted)
 

@@ -25,6 +25,7 @@ from llvmlite import ir
 
 from tracejit.lower.linking import TILE
 from tracejit.lower.llvm_types import I8, I32, I64, POINTER, VOID, memory_type, word
+from tracejit.lower.next_row import prefetch
 
 VECTORS = 3
 """Vectors side by side in the widest tile."""
@@ -145,7 +146,7 @@ class _TileEmitter:
         source = self.at(panel, builder.mul(j, self.pitch))
         vectors = [self.load(self.at(source, word(n * registers().size)), self.vector) for n in range(count)]
         offset = builder.mul(j, self.depth_stride)
-        self.prefetch(self.at(starts[0], builder.add(offset, builder.mul(self.depth_stride, word(AHEAD)))))
+        prefetch(builder, self.at(starts[0], builder.add(offset, builder.mul(self.depth_stride, word(AHEAD)))))
         for start, line in zip(starts, totals, strict=True):
             number = self.spread(self.load(self.at(start, offset), self.element))
             for vector, total in zip(vectors, line, strict=True):
@@ -192,13 +193,6 @@ class _TileEmitter:
     @property
     def _align(self) -> int:
         return registers().size // self.length
-
-    def prefetch(self, pointer: Any) -> None:
-        """Ask for what stands there to be brought near; nothing happens where there is no memory."""
-        name, module = "llvm.prefetch.p0", self.function.module
-        type = ir.FunctionType(VOID, [POINTER, I32, I32, I32])
-        function = module.globals.get(name) or ir.Function(module, type, name)
-        self.builder.call(function, [pointer, I32(0), I32(3), I32(1)])  # to read, for all levels, data
 
     def spread(self, number: Any) -> Any:
         """A vector of one number."""

@@ -24,6 +24,7 @@ from typing import Any
 from llvmlite import ir
 
 from tracejit.lower import llvm_types
+from tracejit.lower.integers import smaller
 from tracejit.lower.interpreter import field, is_null
 from tracejit.lower.linking import LAUNCH, PLACING, RESET, SYSTEM
 from tracejit.lower.llvm_types import I1, I8, I32, I64, POINTER, VOID, word
@@ -194,10 +195,6 @@ class _Function:
 NULL = ir.Constant(POINTER, None)
 
 
-def _smaller(builder: Any, first: Any, second: Any) -> Any:
-    return builder.select(builder.icmp_signed("<", first, second), first, second)
-
-
 # ---- working
 
 
@@ -218,7 +215,7 @@ def _emit_work(module: Any) -> None:
             f.leave_if(builder.icmp_signed("!=", f.load_shared(launch, _CODE), word(0)), exhausted)
             # half of what is left, rounded up to whole grains
             grains = builder.sdiv(builder.add(builder.sdiv(left, word(2)), grain), grain)
-            stop = _smaller(builder, builder.add(begin, builder.mul(grains, grain)), end)
+            stop = smaller(builder, builder.add(begin, builder.mul(grains, grain)), end)
             taken = builder.cmpxchg(f.shared(share, 0), begin, stop, "acq_rel", "acquire")
             with builder.if_then(builder.extract_value(taken, 1)):
                 code = builder.call(kernel, [words, begin, stop])
@@ -232,7 +229,7 @@ def _emit_rouse(module: Any) -> None:
     f = _Function(module, "tj_rouse", VOID, POINTER, I64)
     builder, (launch, number) = f.builder, f.arguments
     first = builder.add(builder.mul(number, word(2)), word(1))
-    end = _smaller(builder, builder.add(first, word(2)), f.get(launch, _COUNT))
+    end = smaller(builder, builder.add(first, word(2)), f.get(launch, _COUNT))
     with f.count(first, end) as other:
         workers = f.get(launch, _WORKERS, POINTER)
         worker = builder.load(f.item(workers, builder.sub(other, word(1))), typ=POINTER)
@@ -412,7 +409,7 @@ def _emit_launch(module: Any, placing: bool) -> None:
     """launch(main, words, units, threads): see the module's docstring."""
     f = _Function(module, LAUNCH, I64, MAIN.as_pointer(), POINTER, I64, I64)
     builder, (kernel, words, units, threads) = f.builder, f.arguments
-    wanted = builder.sub(_smaller(builder, threads, units), word(1))
+    wanted = builder.sub(smaller(builder, threads, units), word(1))
     with builder.if_then(builder.icmp_signed("<=", wanted, word(0))):
         builder.ret(builder.call(kernel, [words, word(0), units]))
     workers = f.memory(builder.mul(wanted, word(8)))

@@ -14,7 +14,7 @@ import re
 import stat
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -55,6 +55,15 @@ class DiskCache:
             if candidate is not None and _writable(candidate):
                 return candidate
         return None
+
+    def kept(self, key: str, make: Callable[[], bytes]) -> bytes:
+        """What is kept under a key that stands for itself alone; made, and kept from then on, where nothing is."""
+        name = self.object_name(key)
+        data = None if name is None else self.read_object(name)
+        if data is None:
+            data = make()
+            self.write([key], data)
+        return data
 
     # ---- reading
 
@@ -165,6 +174,11 @@ class DiskCache:
                 break
             path.unlink(missing_ok=True)
             size -= file_size
+
+
+def key_of(description: str) -> str:
+    """The key of what a text describes."""
+    return _digest(description.encode())[:40]
 
 
 def _digest(data: bytes) -> str:

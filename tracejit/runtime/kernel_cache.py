@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tracejit.ops.table import OPS
 from tracejit.records import dataclass
-from tracejit.runtime.disk_cache import DiskCache
+from tracejit.runtime.disk_cache import DiskCache, key_of
 from tracejit.runtime.llvm_binding import llvm
 from tracejit.runtime.machine import machine
 from tracejit.runtime.machine_code import LoadedKernel, MachineCode, make_entry
@@ -119,7 +119,7 @@ class KernelCache:
         return {k.structure: self._load(k, code, "compiled", seconds) for k in kernels}
 
     def _machine_code(self, data: bytes) -> MachineCode:
-        supply(data, self.disk, _digest(environment()))
+        supply(data, self.disk, key_of(environment()))
         return MachineCode(data)
 
     def _load(self, kernel: Kernel, code: MachineCode, source: str, seconds: float) -> LoadedKernel:
@@ -150,13 +150,7 @@ def _is_foreign(name: str) -> bool:
 
 
 def _key(kernel: Kernel) -> str:
-    return _digest(f"{environment()}|{kernel.structure}")
-
-
-def _digest(text: str) -> str:
-    import hashlib
-
-    return hashlib.sha256(text.encode()).hexdigest()[:40]
+    return key_of(f"{environment()}|{kernel.structure}")
 
 
 @lru_cache(maxsize=1)

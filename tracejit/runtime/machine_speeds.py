@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from tracejit.records import dataclass
+from tracejit.runtime.disk_cache import key_of
 from tracejit.runtime.kernel_cache import KERNELS
 from tracejit.runtime.machine import Machine, machine
 from tracejit.runtime.machine_code import POOL, compile_host_module
@@ -46,16 +47,11 @@ class Speeds:
 @lru_cache(maxsize=1)
 def speeds() -> Speeds:
     """Those of this machine, from the disk if it has been measured before.  There has to be a pool."""
-    import hashlib
     import json
 
     here = machine()
-    key = hashlib.sha256(f"speeds {_VERSION} {here!r}".encode()).hexdigest()[:40]
-    name = KERNELS.disk.object_name(key)
-    data = None if name is None else KERNELS.disk.read_object(name)
-    found = measure(here) if data is None else Speeds(**json.loads(data))
-    if data is None:
-        KERNELS.disk.write([key], json.dumps(asdict(found)).encode())
+    key = key_of(f"speeds {_VERSION} {here!r}")
+    found = Speeds(**json.loads(KERNELS.disk.kept(key, lambda: json.dumps(asdict(measure(here))).encode())))
     POOL.wake = found.wake
     return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from functools import cache
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from tracejit.lower.cuda.kernel import CudaKernel
 from tracejit.runtime.cuda_adapter import compile_kernel
-from tracejit.runtime.disk_cache import DiskCache
+from tracejit.runtime.disk_cache import DiskCache, key_of
 from tracejit.runtime.kernel_cache import KERNELS, source_hash
 
 _PACKAGES = ("numba", "numba-cuda", "nvidia-nvvm", "llvmlite")
@@ -27,20 +26,15 @@ def compiled(
     """As `compile_kernel`, but from disk if it is there."""
     disk = KERNELS.disk if disk is None else disk
     key = _key(kernel, capability)
-    name = disk.object_name(key)
-    data = None if name is None else disk.read_object(name)
-    if data is not None:
-        return {function: (ptx, entry) for function, (ptx, entry) in json.loads(data).items()}
-    made = compile_kernel(kernel, capability)
-    disk.write([key], json.dumps(made).encode())
-    return made
+    data = disk.kept(key, lambda: json.dumps(compile_kernel(kernel, capability)).encode())
+    return {function: (ptx, entry) for function, (ptx, entry) in json.loads(data).items()}
 
 
 def _key(kernel: CudaKernel, capability: tuple[int, int]) -> str:
     """Equal where the PTX is the same: the text says all of the kernel."""
     blocks = [(launch.function, launch.block) for launch in kernel.launches]
     parts = (kernel.source, kernel.parameters, blocks, kernel.fma, kernel.tables, capability, _environment())
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:40]
+    return key_of(repr(parts))
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from importlib import import_module
 
 import numpy as np
@@ -11,9 +12,7 @@ from tracejit.lower.linking import TILE
 from tracejit.runtime.disk_cache import DiskCache
 from tracejit.runtime.llvm_binding import llvm
 from tracejit.runtime.machine_code import MachineCode
-
-DTYPES = ("float32", "float64")
-"""Of the panels that are multiplied."""
+from tracejit.schedule.panel_products import DTYPES
 
 _LOADED: dict[str, MachineCode] = {}
 """The functions of this process, by name; they live as long as it does."""
@@ -31,16 +30,12 @@ def supply(object_code: bytes, disk: DiskCache, key: str) -> None:
         if name.encode() in object_code:
             with _loading:
                 if name not in _LOADED:
-                    code = MachineCode(_object_code(np.dtype(dtype), disk, f"{key}-{name}"))
+                    code = MachineCode(disk.kept(f"{key}-{name}", partial(_compiled, dtype)))
                     llvm().add_symbol(name, code.address(name))
                     _LOADED[name] = code
 
 
-def _object_code(dtype: np.dtype[np.floating], disk: DiskCache, key: str) -> bytes:
-    """From the disk, or compiled."""
-    name = disk.object_name(key)
-    found = None if name is None else disk.read_object(name)
-    if found is None:
-        found = import_module("tracejit.lower.cpu").compile_tile_product(dtype)
-        disk.write([key], found)
-    return found
+def _compiled(dtype: str) -> bytes:
+    # The emitters are loaded by a process that compiles and by no other.
+    data: bytes = import_module("tracejit.lower.cpu").compile_tile_product(np.dtype(dtype))
+    return data

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from tracejit.lower.linking import LAUNCH, PLACING, RESET, SYSTEM
+from tracejit.runtime.disk_cache import key_of
 from tracejit.runtime.kernel_cache import KERNELS, environment
 from tracejit.runtime.machine_code import POOL, MachineCode, host_object
 
@@ -43,15 +44,12 @@ def _has(functions: Iterable[str]) -> bool:
 
 def _object_code() -> bytes:
     """From the disk, or compiled."""
-    import hashlib
-    import signal
 
-    key = hashlib.sha256(f"pool|{environment()}".encode()).hexdigest()[:40]
-    name = KERNELS.disk.object_name(key)
-    found = None if name is None else KERNELS.disk.read_object(name)
-    if found is None:
+    def compiled() -> bytes:
+        import signal
+
         # a process that finds the code on disk does without what emits it
         emitters: Any = import_module("tracejit.lower.thread_pool")
-        found = host_object(emitters.emit_pool(int(signal.SIG_SETMASK), _has(PLACING)))
-        KERNELS.disk.write([key], found)
-    return found
+        return host_object(emitters.emit_pool(int(signal.SIG_SETMASK), _has(PLACING)))
+
+    return KERNELS.disk.kept(key_of(f"pool|{environment()}"), compiled)

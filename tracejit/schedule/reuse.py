@@ -16,14 +16,12 @@ from tracejit.schedule.memory_plan import reads_where_it_writes, rename
 from tracejit.schedule.steps import (
     Allocate,
     Buffer,
-    CallInPlace,
-    CallNumpy,
     Copy,
     Launch,
     Program,
     Step,
-    Together,
     View,
+    may_return_operands,
     reads,
     writes,
 )
@@ -51,9 +49,7 @@ class _Reuse:
         for position, step in enumerate(program.steps):
             for buffer in () if isinstance(step, Allocate) else (*reads(step), *writes(step)):
                 self.first.setdefault(self._origin(buffer), position)
-                # What NumPy returns may be its argument, or a view of it.
-                stays = isinstance(step, (CallNumpy, CallInPlace, Together))
-                self._mention(buffer, inf if stays else position)
+                self._mention(buffer, inf if may_return_operands(step) else position)
         for buffer in (*program.outputs, *(buffer for _, buffer in program.writebacks)):
             self._mention(buffer, inf)
 

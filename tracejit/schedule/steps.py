@@ -219,6 +219,11 @@ def outside(program: Program) -> tuple[Buffer, ...]:
     return tuple(dict.fromkeys(b for b in (*read, *program.outputs) if b not in own))
 
 
+def may_return_operands(step: Step) -> bool:
+    """Whether a step's result may be one of its operands, or a view of one: NumPy's functions do as they like."""
+    return isinstance(step, (CallNumpy, CallInPlace, Together))
+
+
 def reads(step: Step) -> tuple[Buffer, ...]:
     """The buffers that a step reads."""
     if isinstance(step, Launch):

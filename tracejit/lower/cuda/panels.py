@@ -110,9 +110,8 @@ def panel_bytes(kernel: Kernel) -> PanelBytes:
 
 
 def _tiles(kernel: Kernel) -> Tiles:
-    batch, (tiled,), inner, (depth,) = panel_axes(kernel)
-    assert kernel.product is not None
-    return Tiles(batch, tiled, inner, depth, kernel.product.rows)
+    batch, (tiled,), inner, (depth,), (rows,) = panel_axes(kernel)
+    return Tiles(batch, tiled, inner, depth, rows)
 
 
 class _Panels:
